@@ -234,3 +234,213 @@ pub fn renditions(segments: &[Arc<Segment>]) -> (Vec<Rendition<'_>>, Vec<usize>)
     }
     (renditions, index_of)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grouping::{Anomalies, NewSegment};
+
+    fn ms(ms: i64) -> Timestamp {
+        Timestamp::from_ms(ms).unwrap()
+    }
+
+    fn new(file_id: &str, start: i64, end: i64) -> NewSegment<'_> {
+        NewSegment {
+            file_id,
+            start: ms(start),
+            end: ms(end),
+            url: None,
+            format: None,
+            task_id: None,
+            template_id: None,
+            bitrate_kbps: None,
+            media_ms: None,
+            size_bytes: None,
+            anomalies: Anomalies::NONE,
+        }
+    }
+
+    fn sorted(news: &[NewSegment<'_>]) -> Vec<Arc<Segment>> {
+        let mut segments: Vec<_> = (0..).zip(news).map(|(offset, new)| Arc::new(Segment::new(offset, new))).collect();
+        sort(&mut segments);
+        segments
+    }
+
+    /// Reads a timeline: a column is 1 ms, a run of a letter is a file; a row each for what overlaps.
+    fn timeline(rows: &[&str]) -> Vec<Arc<Segment>> {
+        let mut news = Vec::new();
+        for row in rows {
+            for letter in ('a'..='z').map(String::from).filter(|letter| row.contains(letter.as_str())) {
+                let (start, end) = (row.find(&letter).unwrap(), row.rfind(&letter).unwrap() + 1);
+                news.push((letter, i64::try_from(start).unwrap(), i64::try_from(end).unwrap()));
+            }
+        }
+        sorted(&news.iter().map(|(letter, start, end)| new(letter, *start, *end)).collect::<Vec<_>>())
+    }
+
+    /// Asserts the silences of `rows`, drawn with `#` on the same columns, and that all the rest is recorded.
+    #[track_caller]
+    fn check(rows: &[&str], expected: &str) {
+        let segments = timeline(rows);
+        let (recorded, gaps) = silences(segments.iter().map(AsRef::as_ref));
+        let mut drawn = vec!['.'; expected.len()];
+        for gap in &gaps {
+            drawn[gap.start.as_ms() as usize..gap.end.as_ms() as usize].fill('#');
+        }
+        assert_eq!(drawn.iter().collect::<String>(), expected, "{rows:?}");
+        let start = segments[0].start();
+        let end = segments.iter().map(|segment| segment.end()).max().unwrap();
+        let silent: i64 = gaps.iter().map(|gap| gap.duration().as_ms()).sum();
+        assert_eq!(recorded.as_ms() + silent, end.since(start).as_ms(), "{rows:?}");
+    }
+
+    #[test]
+    fn silence_is_what_no_segment_covers() {
+        check(&["aabb"], "....");
+        check(&["aa.bb"], "..#..");
+        check(&["aa..bb"], "..##..");
+        check(&["..aa..bb"], "....##..");
+        check(&["aa.bb...cc"], "..#..###..");
+        check(&["aaa..cc", "..bb..."], "....#..");
+        check(&["aaa...cc", "..bbb..."], ".....#..");
+        // A short file inside a long one does not end what the long one covers.
+        check(&["aaaaaa.cc", ".bb......"], "......#..");
+        check(&["aaaaaa...", ".bb....cc"], "......#..");
+        // Two formats of the same minutes are recorded once.
+        check(&["aa..cc", "bb..dd"], "..##..");
+    }
+
+    #[test]
+    fn one_segment_has_no_silence_and_none_has_nothing() {
+        check(&["aaa"], "...");
+        assert_eq!(silences([]), (Millis::ZERO, vec![]));
+    }
+
+    #[test]
+    fn segment_of_zero_length_splits_a_silence() {
+        let gaps = |at: i64| {
+            let segments = sorted(&[new("a", 0, 10), new("z", at, at), new("b", 20, 30)]);
+            let (recorded, gaps) = silences(segments.iter().map(AsRef::as_ref));
+            assert_eq!(recorded.as_ms(), 20);
+            gaps.iter().map(|gap| (gap.start.as_ms(), gap.end.as_ms())).collect::<Vec<_>>()
+        };
+        assert_eq!(gaps(9), [(10, 20)]);
+        assert_eq!(gaps(10), [(10, 20)]);
+        assert_eq!(gaps(11), [(10, 11), (11, 20)]);
+        assert_eq!(gaps(19), [(10, 19), (19, 20)]);
+        assert_eq!(gaps(20), [(10, 20)]);
+        assert_eq!(gaps(21), [(10, 20)]);
+    }
+
+    #[test]
+    fn session_of_zero_length_has_neither_record_nor_silence() {
+        let segments = sorted(&[new("z", 5, 5), new("y", 5, 5)]);
+        assert_eq!(silences(segments.iter().map(AsRef::as_ref)), (Millis::ZERO, vec![]));
+    }
+
+    #[test]
+    fn segments_are_published_by_start_then_end_then_file_id() {
+        let segments = sorted(&[
+            new("f-10", 0, 9),
+            new("f-2", 0, 9),
+            new("c", 0, 8),
+            new("b", 1, 2),
+            new("a", 1, 1),
+            new("z", 0, 0),
+        ]);
+        let ids: Vec<_> = segments.iter().map(|segment| segment.file_id()).collect();
+        assert_eq!(ids, ["z", "c", "f-10", "f-2", "a", "b"]);
+    }
+
+    #[test]
+    fn renditions_are_ordered_by_format_template_and_bitrate_null_first() {
+        let kinds = [
+            (Some("mp4"), Some("t1"), Some(800)),
+            (Some("mp4"), Some("t1"), Some(0)),
+            (Some("mp4"), Some("t1"), None),
+            (Some("mp4"), None, Some(9)),
+            (Some("hls"), Some("t2"), None),
+            (None, Some("t3"), Some(1)),
+            (None, None, None),
+        ];
+        let names: Vec<_> = (0..kinds.len()).map(|index| format!("f{index}")).collect();
+        let news: Vec<_> = kinds
+            .iter()
+            .zip(&names)
+            .map(|((format, template_id, bitrate_kbps), name)| NewSegment {
+                format: *format,
+                template_id: *template_id,
+                bitrate_kbps: *bitrate_kbps,
+                ..new(name, 0, 10)
+            })
+            .collect();
+        let segments = sorted(&news);
+        let (renditions, index_of) = renditions(&segments);
+        let found: Vec<_> = renditions.iter().map(|one| (one.format, one.template_id, one.bitrate_kbps)).collect();
+        assert_eq!(found, kinds.iter().rev().copied().collect::<Vec<_>>());
+        assert_eq!(index_of, [6, 5, 4, 3, 2, 1, 0]);
+    }
+
+    #[test]
+    fn rendition_counts_its_own_segments_only_and_as_a_union() {
+        let mp4 =
+            |file_id, start, end| NewSegment { format: Some("mp4"), size_bytes: Some(5), ..new(file_id, start, end) };
+        let hls = |file_id, start, end| NewSegment { format: Some("hls"), ..new(file_id, start, end) };
+        let segments = sorted(&[mp4("a", 0, 10), hls("h", 0, 40), mp4("b", 8, 20), mp4("c", 30, 40)]);
+        let (renditions, index_of) = renditions(&segments);
+        let found: Vec<_> = renditions.iter().map(|one| (one.format, one.segments, one.recorded.as_ms())).collect();
+        assert_eq!(found, [(Some("hls"), 1, 40), (Some("mp4"), 3, 30)]);
+        assert_eq!(renditions[1].size_bytes, Some(15));
+        assert_eq!(index_of, [1, 0, 1, 1]);
+    }
+
+    #[test]
+    fn size_of_a_rendition_is_null_if_any_is_unknown() {
+        let sizes = |sizes: [Option<i64>; 3]| {
+            let named = |file_id, size_bytes| NewSegment { size_bytes, ..new(file_id, 0, 1) };
+            let segments = sorted(&[named("a", sizes[0]), named("b", sizes[1]), named("c", sizes[2])]);
+            renditions(&segments).0[0].size_bytes
+        };
+        assert_eq!(sizes([Some(1), Some(2), Some(3)]), Some(6));
+        assert_eq!(sizes([Some(0), Some(0), Some(0)]), Some(0));
+        assert_eq!(sizes([None, Some(2), Some(3)]), None);
+        assert_eq!(sizes([Some(1), Some(2), None]), None);
+        // Sizes are what a sender says: a nonsense sum must not wrap.
+        assert_eq!(sizes([Some(i64::MAX), Some(1), Some(1)]), Some(i64::MAX));
+    }
+
+    #[test]
+    fn session_id_is_the_one_that_any_implementation_of_version_5_gives() {
+        // Computed elsewhere from namespace and name, NUL bytes included.
+        let id = SessionId::new("//room-7", "f-0002", ms(1_754_044_870_000));
+        assert_eq!(id.to_string(), "0823958c-d705-56e9-a737-449bff2c0459");
+        assert_eq!(SessionId::parse("0823958c-d705-56e9-a737-449bff2c0459"), Some(id));
+        assert_eq!(format!("{id:?}"), "0823958c-d705-56e9-a737-449bff2c0459");
+    }
+
+    #[test]
+    fn session_id_depends_on_stream_seed_and_its_end() {
+        let ids = [
+            SessionId::new("//a", "f", ms(1)),
+            SessionId::new("//b", "f", ms(1)),
+            SessionId::new("//a", "g", ms(1)),
+            SessionId::new("//a", "f", ms(2)),
+        ];
+        for (index, id) in ids.iter().enumerate() {
+            assert!(!ids[..index].contains(id), "{index}");
+        }
+    }
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for status in [Status::Closed, Status::Withdrawn, Status::Open] {
+            assert_eq!(Status::parse(status.as_str()), Some(status));
+        }
+        for cause in Cause::ALL {
+            assert_eq!(Cause::parse(cause.as_str()), Some(cause));
+        }
+        assert_eq!(Status::parse("Closed"), None);
+        assert_eq!(Cause::parse(""), None);
+        assert_eq!(SessionId::parse("room-7"), None);
+    }
+}
