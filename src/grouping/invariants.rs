@@ -1,0 +1,73 @@
+//! What is always true of a partition's state, as named functions.
+//!
+//! Tests call [`check`] after every step; debug builds call it when a transaction commits. A broken one is a defect of
+//! ours, so it panics with its name.
+
+use super::grouper::Grouper;
+use super::policy::Policy;
+use super::timeline::{Session, Timeline};
+use crate::time::Timestamp;
+
+/// Panics with the name of the invariant that does not hold.
+///
+/// # Panics
+///
+/// Our defects only.
+pub fn check(grouper: &Grouper) {
+    let mut members = 0;
+    let mut listed = 0;
+    for (_, timeline) in &grouper.streams {
+        assert!(live_sessions_are_apart(grouper, timeline), "live_sessions_are_apart: {}", timeline.key);
+        listed += timeline.live.len() + timeline.frozen.len();
+    }
+    for (number, session) in &grouper.sessions {
+        let timeline = &grouper.streams[session.stream as usize];
+        let number = number as u32;
+        let is_listed = timeline.live.contains(&number) != timeline.frozen.contains(&number);
+        assert!(is_listed, "every_session_is_on_one_list: {}", timeline.key);
+        assert!(bounds_are_those_of_the_members(session), "bounds_are_those_of_the_members: {session:?}");
+        assert!(first_member_is_the_seed(session), "first_member_is_the_seed: {session:?}");
+        assert!(
+            session.timer < Timestamp::MAX || session.queued || grouper.frozen.contains(&number),
+            "every_session_is_queued_for_something: {session:?}"
+        );
+        members += session.members.len();
+    }
+    assert_eq!(listed, grouper.sessions.len(), "every_session_is_on_one_list");
+    assert_eq!(members, grouper.files.len(), "every_member_is_known_by_its_file");
+}
+
+/// No two live sessions of a stream are within its gap of each other.
+fn live_sessions_are_apart(grouper: &Grouper, timeline: &Timeline) -> bool {
+    timeline.live.windows(2).all(|pair| {
+        let [first, second] = [pair[0], pair[1]].map(|number| &grouper.sessions[number as usize]);
+        first.end + timeline.gap < second.start
+    })
+}
+
+/// A session reaches from the first start of its members to their last end.
+fn bounds_are_those_of_the_members(session: &Session) -> bool {
+    let start = session.members.iter().map(|member| member.start()).min();
+    let end = session.members.iter().map(|member| member.end()).max();
+    (start, end) == (Some(session.start), Some(session.end))
+}
+
+/// The seed, which names the session, is the member that was accepted first.
+fn first_member_is_the_seed(session: &Session) -> bool {
+    session.members.iter().all(|member| member.offset() >= session.seed().offset())
+}
+
+/// Where a session that ends at `end` can be forgotten, whatever touches it is late.
+///
+/// Not a check of state but of a policy: `start` and `end` are those of any valid segment.
+pub fn forgotten_is_out_of_reach(
+    policy: &Policy,
+    (session_end, gap): (Timestamp, crate::time::Millis),
+    (start, end): (Timestamp, Timestamp),
+    watermark: Timestamp,
+) -> bool {
+    let is_forgotten = watermark > policy.forget_bound(session_end, gap);
+    let touches = start <= session_end + gap;
+    let is_valid = start <= end && end.since(start) <= policy.settings().max_segment;
+    !(is_forgotten && touches && is_valid) || policy.is_late(end, watermark)
+}

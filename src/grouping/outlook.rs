@@ -1,0 +1,56 @@
+//! Why a session is still open, and when it will close at the earliest.
+
+use super::grouper::Grouper;
+use super::session::Publication;
+use crate::time::Timestamp;
+
+/// What an open session waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Its next file may have begun within the gap and still be recording (rule 4).
+    NextFile,
+    /// The stream is off air: only notifications that are on their way (rule 5).
+    OffAir { since: Timestamp },
+    /// A push holds it open, for as long as one may (rule 5).
+    OnAir,
+    /// It may be published, and will be with the next transaction.
+    Nothing,
+}
+
+/// An open session and what it waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outlook {
+    /// The session as it stands.
+    pub session: Publication,
+    pub waiting: Waiting,
+    /// It closes when the watermark is greater, if nothing else arrives.
+    pub closes_after: Timestamp,
+}
+
+impl Grouper {
+    /// Returns all sessions that have something to publish, by stream and time, and what each waits for.
+    pub fn outlook(&self) -> Vec<Outlook> {
+        let waiting = |session: &Publication| {
+            let number = self.find_stream(&session.stream)?;
+            let timeline = &self.streams[number as usize];
+            let close = timeline.close_bound(session.head.end, &self.policy);
+            let waiting = if self.watermark().is_some_and(|watermark| watermark > close.bound) {
+                Waiting::Nothing
+            } else if close.held {
+                Waiting::OnAir
+            } else if close.bound < close.wait {
+                let since = timeline.hints.as_ref().and_then(|hints| hints.off_air_since());
+                since.map_or(Waiting::NextFile, |since| Waiting::OffAir { since })
+            } else {
+                Waiting::NextFile
+            };
+            Some((waiting, close.bound))
+        };
+        let open = self.open_sessions();
+        open.filter_map(|session| {
+            let (waiting, closes_after) = waiting(&session)?;
+            Some(Outlook { session, waiting, closes_after })
+        })
+        .collect()
+    }
+}
