@@ -2,5 +2,6 @@
 
 pub mod changelog;
 pub mod dead_letter;
+pub mod kcat;
 pub mod notification;
 pub mod session;
