@@ -1,0 +1,5 @@
+//! `livesession group`: notifications from files to sessions, without Kafka.
+
+pub mod input;
+mod source;
+mod split;
