@@ -6,5 +6,6 @@
 mod examples;
 mod fields;
 mod mutations;
+mod schema;
 mod support;
 mod texts;
