@@ -16,11 +16,11 @@
 
 pub mod record;
 
-use std::borrow::Cow;
 use std::io::Write;
 
 pub use record::{Error, SessionRecord, decode};
 
+use super::notification::{MAX_VALUE_BYTES, split_stream_key};
 use crate::grouping::session::renditions;
 use crate::grouping::{Interval, Publication, Segment, SessionId};
 use crate::time::Timestamp;
@@ -272,9 +272,8 @@ const FRAMING: u64 = 256;
 
 /// The most text that a single segment can have, which stands alone even if `max_session_bytes` is below it.
 ///
-/// Source: a notification is at most 262,144 bytes long, no text is written longer than it came, and the texts that
-/// count twice are counted twice.
-const LARGEST_SEGMENT_TEXT: u64 = 2 * 262_144;
+/// No text is written longer than it came in the notification, and each is counted twice at the most.
+const LARGEST_SEGMENT_TEXT: u64 = 2 * MAX_VALUE_BYTES as u64;
 
 /// Returns an upper bound on the record of a session that keeps both limits: value, key, headers and framing, in bytes.
 ///
@@ -291,12 +290,4 @@ pub fn worst_case_bytes(max_segments: u32, max_session_bytes: u64) -> u64 {
     (u64::from(max_segments) * per_segment)
         .saturating_add(max_session_bytes.max(LARGEST_SEGMENT_TEXT))
         .saturating_add(rest)
-}
-
-/// Splits a stream key into its three parts.
-fn split_stream_key(key: &str) -> (Cow<'_, str>, Cow<'_, str>, Cow<'_, str>) {
-    let part = |part: &str| Cow::<'_, str>::Owned(part.replace("%2F", "/").replace("%25", "%"));
-    let mut parts = key.splitn(3, '/');
-    let mut next = || part(parts.next().unwrap_or_default());
-    (next(), next(), next())
 }
