@@ -33,8 +33,10 @@ use std::time::Duration;
 
 pub mod consumer;
 mod native;
+pub mod properties;
 pub mod record;
 pub mod restore;
+pub mod settings;
 pub mod transaction;
 
 pub use record::{Header, Outgoing, Record};

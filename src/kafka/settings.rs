@@ -1,0 +1,380 @@
+//! From what an operator may say to what each client is told.
+//!
+//! A guarantee rests on some properties (isolation, offsets, ids, the chain of timeouts), so these are ours: [`super::properties::protected`]
+//! names them with the reason, and they are set last. Everything else passes through to librdkafka.
+//!
+//! | client | reads or writes | peculiar |
+//! | --- | --- | --- |
+//! | consumer | the input, in the group | commits nothing by itself, never resets an offset |
+//! | producer | the output, the changelog, the dead letters | transactional |
+//! | reader | the changelog | assigned by hand, read committed, says where a partition ends |
+//! | probe | log ends only | read uncommitted: an open transaction counts |
+//! | admin | topics | |
+//!
+//! Reads no file: text comes in, problems come out, all of them at once.
+
+use std::fmt;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::producer::BaseProducer;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::properties::{Property, SECRET, protected};
+
+/// What the clients of one worker need to know.
+#[derive(Clone)]
+pub struct Settings {
+    /// `host:port`, at least one.
+    pub brokers: Vec<String>,
+    pub security_protocol: SecurityProtocol,
+    /// Empty: none.
+    pub sasl_mechanism: String,
+    /// Empty: none.
+    pub username: String,
+    pub password: Option<SecretString>,
+    /// PEM files, by path; `None`: the system's authorities, no client certificate.
+    pub ca_file: Option<String>,
+    pub certificate_file: Option<String>,
+    pub key_file: Option<String>,
+    pub group: String,
+    /// Stable, and of one worker only.
+    pub transactional_id: String,
+    /// Static membership, `None` by default: it parks partitions until the session timeout.
+    pub group_instance_id: Option<String>,
+    pub transaction_timeout: Duration,
+    pub session_timeout: Duration,
+    pub max_poll_interval: Duration,
+    /// The largest record that we produce: key, value and headers.
+    pub max_record_bytes: u32,
+    /// For every client.
+    pub properties: Vec<Property>,
+    pub consumer_properties: Vec<Property>,
+    pub producer_properties: Vec<Property>,
+}
+
+impl Problem {
+    pub(super) fn new(setting: &str, problem: String) -> Problem {
+        Problem { setting: setting.to_owned(), problem }
+    }
+}
+
+/// How to talk to a broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SecurityProtocol {
+    #[default]
+    Plaintext,
+    Ssl,
+    SaslPlaintext,
+    SaslSsl,
+}
+
+/// What is wrong with a setting.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {problem}")]
+pub struct Problem {
+    /// A field of [`Settings`], or the name of a property.
+    pub setting: String,
+    /// For people; never holds a password.
+    pub problem: String,
+}
+
+/// librdkafka's own default, which the limit for a suspicious commit follows.
+const DEFAULT_RETRY_BACKOFF: Duration = Duration::from_millis(100);
+
+impl Settings {
+    /// Returns settings for `brokers` with every default.
+    pub fn new(brokers: &str, group: &str, transactional_id: &str) -> Settings {
+        Settings {
+            brokers: brokers.split(',').map(str::to_owned).collect(),
+            security_protocol: SecurityProtocol::Plaintext,
+            sasl_mechanism: String::new(),
+            username: String::new(),
+            password: None,
+            ca_file: None,
+            certificate_file: None,
+            key_file: None,
+            group: group.to_owned(),
+            transactional_id: transactional_id.to_owned(),
+            group_instance_id: None,
+            transaction_timeout: Duration::from_secs(10),
+            session_timeout: Duration::from_secs(15),
+            max_poll_interval: Duration::from_secs(60),
+            max_record_bytes: 1_048_576,
+            properties: Vec::new(),
+            consumer_properties: Vec::new(),
+            producer_properties: Vec::new(),
+        }
+    }
+
+    /// Checks everything that can be checked without a broker.
+    ///
+    /// Names and ranges are librdkafka's to know, so each property is offered to it alone; then both clients are created,
+    /// because a mechanism that was not compiled in shows only there. Nothing connects.
+    ///
+    /// # Errors
+    ///
+    /// Every problem at once.
+    pub fn check(&self) -> Result<(), Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut need = |holds: bool, setting: &str, text: String| {
+            if !holds {
+                problems.push(Problem::new(setting, text));
+            }
+        };
+        let named = !self.brokers.is_empty() && self.brokers.iter().all(|broker| !broker.trim().is_empty());
+        need(named, "brokers", "names no broker".to_owned());
+        need(!self.group.is_empty(), "group", "is empty".to_owned());
+        need(!self.transactional_id.is_empty(), "transactional_id", "is empty".to_owned());
+        need(
+            !self.security_protocol.is_sasl() || self.has_mechanism(),
+            "sasl_mechanism",
+            "is empty, and librdkafka's default (GSSAPI) is not compiled in: say PLAIN or SCRAM-SHA-256".to_owned(),
+        );
+        need(
+            self.certificate_file.is_some() == self.key_file.is_some(),
+            "certificate_file",
+            "certificate and key come together".to_owned(),
+        );
+        let (transaction, session) = (self.transaction_timeout, self.session_timeout);
+        need(
+            transaction >= Duration::from_secs(1),
+            "transaction_timeout",
+            format!("{transaction:?} is shorter than 1 s: a commit over a slow link would never end in time"),
+        );
+        need(
+            transaction <= session,
+            "transaction_timeout",
+            format!("{transaction:?} is longer than session_timeout {session:?}: partitions change hands under it"),
+        );
+        need(
+            session <= self.max_poll_interval,
+            "session_timeout",
+            format!("{session:?} is longer than max_poll_interval {:?}", self.max_poll_interval),
+        );
+        for (name, value) in self.all_properties() {
+            match protected(name) {
+                Some(reason) => problems.push(Problem::new(name, format!("cannot be set: {reason}"))),
+                None => problems.extend(native_problem(ClientConfig::new().set(name, value)).err()),
+            }
+        }
+        if problems.is_empty() {
+            problems.extend(self.creation_problems());
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// Creates the clients whose settings differ, and drops them.
+    fn creation_problems(&self) -> Vec<Problem> {
+        let clients = [
+            ("consumer", native_problem(&self.consumer()), created(self.consumer().create::<BaseConsumer>())),
+            ("producer", native_problem(&self.producer()), created(self.producer().create::<BaseProducer>())),
+        ];
+        let mut problems = Vec::new();
+        for (client, native, creation) in clients {
+            match (native, creation) {
+                (Err(found), _) => problems.push(found),
+                (Ok(()), Err(text)) => problems.push(Problem::new(client, text)),
+                (Ok(()), Ok(())) => {}
+            }
+        }
+        problems
+    }
+
+    /// Returns how long a commit has to take to be suspicious: a hidden retry waits for `retry.backoff.ms` less 20 %.
+    pub fn suspicious_commit(&self) -> Duration {
+        let properties = self.properties.iter().chain(&self.producer_properties);
+        let backoff = properties.filter(|(name, _)| name == "retry.backoff.ms").last();
+        let backoff = backoff.and_then(|(_, ms)| ms.parse().ok()).map_or(DEFAULT_RETRY_BACKOFF, Duration::from_millis);
+        backoff * 8 / 10
+    }
+
+    /// Returns how long nothing may move in a restore before a transaction counts as hanging.
+    ///
+    /// A transaction is aborted by a sweep that comes, by default, every 10 s.
+    pub fn restore_patience(&self) -> Duration {
+        const SWEEPS: Duration = Duration::from_secs(20);
+        self.transaction_timeout + SWEEPS
+    }
+
+    /// The group consumer of the input.
+    pub fn consumer(&self) -> ClientConfig {
+        let mut config = self.defaults();
+        config
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("fetch.wait.max.ms", "50")
+            // At librdkafka's 1,000 a full queue stops fetching for a second.
+            .set("fetch.queue.backoff.ms", "5")
+            // Members learn of a rebalance by heartbeat.
+            .set("heartbeat.interval.ms", "1000");
+        self.pass_through(&mut config, &self.consumer_properties);
+        self.insist_on_reading(&mut config);
+        config
+            .set("session.timeout.ms", ms(self.session_timeout))
+            .set("max.poll.interval.ms", ms(self.max_poll_interval))
+            .set("statistics.interval.ms", "5000");
+        if let Some(instance) = &self.group_instance_id {
+            config.set("group.instance.id", instance);
+        }
+        config
+    }
+
+    /// The transactional producer.
+    pub fn producer(&self) -> ClientConfig {
+        let mut config = self.defaults();
+        config.set("linger.ms", "5").set("compression.type", "lz4").set("batch.size", "1048576");
+        self.pass_through(&mut config, &self.producer_properties);
+        config
+            .set("transactional.id", &self.transactional_id)
+            .set("transaction.timeout.ms", ms(self.transaction_timeout))
+            // Above the transaction timeout creation fails; below it a drain ends first.
+            .set("message.timeout.ms", ms(self.transaction_timeout * 8 / 10))
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("partitioner", "murmur2_random")
+            .set("message.max.bytes", self.max_record_bytes.to_string());
+        config
+    }
+
+    /// The reader of the changelog. Its group is named only because librdkafka assigns nothing without one.
+    pub fn reader(&self) -> ClientConfig {
+        let mut config = self.defaults();
+        config.set("fetch.wait.max.ms", "50").set("fetch.queue.backoff.ms", "5");
+        self.pass_through(&mut config, &self.consumer_properties);
+        self.insist_on_reading(&mut config);
+        config.set("enable.partition.eof", "true").set("statistics.interval.ms", "0");
+        config
+    }
+
+    /// The client that asks for log ends, open transactions included.
+    pub fn probe(&self) -> ClientConfig {
+        let mut config = self.defaults();
+        self.pass_through(&mut config, &self.consumer_properties);
+        config.set("isolation.level", "read_uncommitted").set("statistics.interval.ms", "0");
+        config.remove("group.id");
+        config
+    }
+
+    /// The client that describes and creates topics.
+    pub fn admin(&self) -> ClientConfig {
+        let mut config = self.defaults();
+        self.pass_through(&mut config, &[]);
+        config
+    }
+
+    fn defaults(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", self.brokers.join(","))
+            .set("client.id", "livesession")
+            .set("security.protocol", self.security_protocol.name())
+            // At librdkafka's 10,000, doubled per cut, a commit over a flapping link takes ten times as long.
+            .set("reconnect.backoff.max.ms", "1000");
+        let password = self.password.as_ref().map(ExposeSecret::expose_secret);
+        let optional = [
+            ("sasl.mechanism", Some(self.sasl_mechanism.as_str())),
+            ("sasl.username", Some(self.username.as_str())),
+            ("sasl.password", password),
+            ("ssl.ca.location", self.ca_file.as_deref()),
+            ("ssl.certificate.location", self.certificate_file.as_deref()),
+            ("ssl.key.location", self.key_file.as_deref()),
+        ];
+        for (name, value) in optional {
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                config.set(name, value);
+            }
+        }
+        config
+    }
+
+    fn pass_through(&self, config: &mut ClientConfig, own: &[Property]) {
+        for (name, value) in self.properties.iter().chain(own) {
+            if protected(name).is_none() {
+                config.set(name, value);
+            }
+        }
+    }
+
+    fn insist_on_reading(&self, config: &mut ClientConfig) {
+        config
+            .set("group.id", &self.group)
+            .set("group.protocol", "classic")
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("enable.partition.eof", "false");
+    }
+
+    fn all_properties(&self) -> impl Iterator<Item = &Property> {
+        self.properties.iter().chain(&self.consumer_properties).chain(&self.producer_properties)
+    }
+
+    fn has_mechanism(&self) -> bool {
+        !self.sasl_mechanism.is_empty()
+            || self.all_properties().any(|(name, _)| name == "sasl.mechanism" || name == "sasl.mechanisms")
+    }
+}
+
+impl fmt::Debug for Settings {
+    /// Writes no password and no property's value, which may be one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.all_properties().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Settings")
+            .field("brokers", &self.brokers)
+            .field("group", &self.group)
+            .field("transactional_id", &self.transactional_id)
+            .field("properties", &names)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SecurityProtocol {
+    pub fn name(self) -> &'static str {
+        match self {
+            SecurityProtocol::Plaintext => "plaintext",
+            SecurityProtocol::Ssl => "ssl",
+            SecurityProtocol::SaslPlaintext => "sasl_plaintext",
+            SecurityProtocol::SaslSsl => "sasl_ssl",
+        }
+    }
+
+    /// Returns the protocol of that name, as [`SecurityProtocol::name`] writes it.
+    pub fn from_name(name: &str) -> Option<SecurityProtocol> {
+        use SecurityProtocol::{Plaintext, SaslPlaintext, SaslSsl, Ssl};
+        [Plaintext, Ssl, SaslPlaintext, SaslSsl].into_iter().find(|protocol| protocol.name() == name)
+    }
+
+    fn is_sasl(self) -> bool {
+        matches!(self, SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl)
+    }
+}
+
+/// Offers a configuration to librdkafka, which knows names and ranges.
+fn native_problem(config: &ClientConfig) -> Result<(), Problem> {
+    match config.create_native_config() {
+        Ok(_) => Ok(()),
+        Err(KafkaError::ClientConfig(_, _, name, _)) if SECRET.contains(&name.as_str()) => {
+            Err(Problem::new(&name, "is not a value that librdkafka takes".to_owned()))
+        }
+        Err(KafkaError::ClientConfig(_, description, name, _)) => Err(Problem::new(&name, description)),
+        Err(error) => Err(Problem::new("properties", error.to_string())),
+    }
+}
+
+fn created<T>(client: KafkaResult<T>) -> Result<(), String> {
+    match client {
+        Ok(_) => Ok(()),
+        Err(KafkaError::ClientCreation(text)) => Err(text),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn ms(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}
+
+#[cfg(test)]
+mod tests;
