@@ -1,0 +1,72 @@
+//! Tests against a real Apache Kafka, and of the adapter against librdkafka's mock.
+//!
+//! ```sh
+//! cargo test --test kafka                                         # starts a broker: needs Java 17 and Maven
+//! cargo test --test kafka -- adapter::fencing                     # some of them
+//! LIVESESSION_TEST_BROKERS=localhost:9092 cargo test --test kafka # against a broker that runs
+//! LIVESESSION_REQUIRE_BROKER=1 cargo test --test kafka            # no broker is a failure
+//! ```
+//!
+//! Without a broker a test is reported as ignored, with the reason: never as passed. Tests run one at a time, since they
+//! share one broker and measure time. Each takes topics, groups and transactional ids of its own.
+
+mod adapter;
+mod broker;
+mod fixture;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+/// A test, by name, with what it needs.
+pub struct Test {
+    pub name: &'static str,
+    pub body: Body,
+}
+
+pub enum Body {
+    /// Needs no broker.
+    Plain(fn()),
+    /// Uses the broker that all share.
+    Shared(fn(&broker::Broker)),
+    /// Stops and starts the broker.
+    Owned(fn(&broker::Broker)),
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // The kernel kills the broker with the *thread* that started it, and only the main thread lives long enough.
+    arguments.test_threads = Some(1);
+    let trials = adapter::TESTS.iter().map(|test| trial("adapter", test)).collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    broker::end_shared(conclusion.has_failed());
+    conclusion.exit_code()
+}
+
+fn trial(module: &str, test: &'static Test) -> Trial {
+    let name = format!("{module}::{}", test.name);
+    match test.body {
+        Body::Plain(body) => Trial::test(name, move || {
+            body();
+            Ok(())
+        }),
+        Body::Shared(body) => Trial::ignorable_test(name, move || with_broker(false, body)),
+        Body::Owned(body) => Trial::ignorable_test(name, move || with_broker(true, body)),
+    }
+}
+
+/// Runs a test against the broker, or says why it did not run.
+fn with_broker(stops_it: bool, body: fn(&broker::Broker)) -> Result<Completion, Failed> {
+    let broker = match broker::shared() {
+        Ok(broker) => broker,
+        Err(reason) if std::env::var(broker::REQUIRE).is_ok_and(|value| value == "1") => {
+            return Err(format!("no broker: {reason}").into());
+        }
+        Err(reason) => return Ok(Completion::ignored_with(format!("no broker: {reason}"))),
+    };
+    if stops_it && !broker.is_ours() {
+        return Ok(Completion::ignored_with("stops the broker, and this one was given"));
+    }
+    body(&broker);
+    Ok(Completion::Completed)
+}
