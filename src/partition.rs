@@ -1,1 +1,367 @@
-//! To be written.
+//! One partition: notifications in, publications and changelog records out.
+//!
+//! Puts the core and the formats together and adds the bookkeeping of the changelog: which batch holds which segment, and
+//! when a record can be deleted. Knows no Kafka; the worker moves the bytes.
+//!
+//! ```text
+//!   begin ─▶ read, read, … ─▶ settle until empty ─▶ prepare ─┬─▶ committed
+//!                                                            └─▶ rolled_back: as if nothing had happened since begin
+//! ```
+//!
+//! # Invariants
+//!
+//! * What [`Partition::restore`] builds from the committed changelog equals what was in memory at that commit.
+//! * A segment is in exactly one batch, found by its input offset: the last one that begins at or before it.
+//! * A batch is deleted when its last segment is forgotten, and the head of a frozen session when the last batch that
+//!   holds one of its members is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::grouping::{
+    self, Arrival, Clock, Grouper, HeadChange, Hint, HintKind, Offset, Placement, Policy, Publication, SavedHead,
+    SessionId,
+};
+use crate::time::Timestamp;
+use crate::wire::changelog::{self, Marker, Reducer};
+use crate::wire::notification::{self, Decoder, Notification, Reason};
+
+/// A record of the input topic, as far as grouping is concerned.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    pub offset: Offset,
+    /// The Kafka timestamp, if there is one.
+    pub timestamp: Option<Timestamp>,
+    pub value: Option<&'a [u8]>,
+}
+
+/// What became of a record (rule 12: every record is exactly one of these).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Accepted {
+        anomalies: grouping::Anomalies,
+    },
+    Duplicate,
+    /// A dead letter: late, a conflict, or not acceptable at all.
+    Refused(Reason),
+    Hint,
+    /// Another event, or a null value.
+    Other,
+}
+
+/// A policy that the state was not made under and that it cannot go on with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "cannot change `{setting}` from {from} to {to} while the changelog holds segments that were grouped under the old \
+     value: set it back, or use a new `application_id` and output topic, which starts from nothing"
+)]
+pub struct UnsafeChange {
+    pub setting: &'static str,
+    pub from: String,
+    pub to: String,
+}
+
+/// Why a partition cannot be restored. All of them stop the worker: to write on would make it worse.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    #[error("cannot read the changelog")]
+    Changelog(#[from] changelog::Error),
+    #[error("the changelog contradicts itself")]
+    Contradiction(#[from] grouping::RestoreError),
+    #[error(transparent)]
+    UnsafeChange(#[from] UnsafeChange),
+    #[error(
+        "the changelog holds {batches} batches but no marker: something else has written to it, or deleted from it"
+    )]
+    NoMarker { batches: usize },
+    #[error("the changelog was written under a policy that is refused: {problems}")]
+    Policy { problems: String },
+}
+
+/// The state of one input partition.
+pub struct Partition {
+    grouper: Grouper,
+    /// Which parts of a notification name its stream: part of the policy in the marker.
+    stream_key: &'static str,
+    next_offset: Offset,
+    /// Live segments of each batch, by the offset of its first.
+    batches: BTreeMap<Offset, u32>,
+    /// Frozen sessions that are forgotten but whose members batches still hold, with these batches.
+    lingering: Vec<(SessionId, BTreeSet<Offset>)>,
+    /// Batches without a live segment that the changelog still has, found on restore.
+    orphans: Vec<Offset>,
+    before: Offset,
+    prepared: Option<Prepared>,
+}
+
+/// The bookkeeping of a transaction that has been prepared, to be merged when it has committed.
+struct Prepared {
+    added: Vec<(Offset, u32)>,
+    decremented: BTreeMap<Offset, u32>,
+    lingering: Vec<(SessionId, BTreeSet<Offset>)>,
+}
+
+impl Partition {
+    /// Returns the state of a partition whose changelog is empty.
+    pub fn new(policy: Policy, stream_key: notification::KeyParts, next_offset: Offset) -> Partition {
+        Partition {
+            grouper: Grouper::new(policy),
+            stream_key: stream_key.as_str(),
+            next_offset,
+            batches: BTreeMap::new(),
+            lingering: Vec::new(),
+            orphans: Vec::new(),
+            before: next_offset,
+            prepared: None,
+        }
+    }
+
+    /// Builds the state again from the changelog, reduced by key. `None` if the changelog is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError`]: the caller stops.
+    pub fn restore(
+        policy: Policy,
+        stream_key: notification::KeyParts,
+        reducer: Reducer,
+    ) -> Result<Option<Partition>, RestoreError> {
+        let reduced = reducer.finish()?;
+        let Some(marker) = reduced.marker else {
+            let batches = reduced.batches.len();
+            return if batches == 0 { Ok(None) } else { Err(RestoreError::NoMarker { batches }) };
+        };
+        let old = Policy::new(marker.settings.clone()).map_err(|problems| RestoreError::Policy {
+            problems: problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+        })?;
+        let streams = reduced.saved.segments.iter().map(|(stream, _)| &**stream);
+        refuse_unsafe_change(&marker, &old, &policy, stream_key, streams)?;
+        let (mut grouper, lingering) = Grouper::restore(old, reduced.saved)?;
+        grouper.change_policy(policy);
+        let mut partition = Partition { grouper, ..Partition::new_empty(stream_key, marker.next_offset) };
+        partition.batches = reduced.batches.into_iter().map(|first| (first, 0)).collect();
+        for offset in partition.grouper.remembered_offsets() {
+            if let Some((_, live)) = partition.batches.range_mut(..=offset).next_back() {
+                *live += 1;
+            }
+        }
+        partition.lingering = lingering
+            .into_iter()
+            .map(|(id, members)| (id, members.iter().filter_map(|offset| partition.batch_of(*offset)).collect()))
+            .collect();
+        partition.orphans = partition.batches.iter().filter(|(_, live)| **live == 0).map(|(first, _)| *first).collect();
+        Ok(Some(partition))
+    }
+
+    fn new_empty(stream_key: notification::KeyParts, next_offset: Offset) -> Partition {
+        // The default policy is replaced at once.
+        Partition::new(Policy::default(), stream_key, next_offset)
+    }
+
+    pub fn grouper(&self) -> &Grouper {
+        &self.grouper
+    }
+
+    /// Returns the next offset to read.
+    pub fn next_offset(&self) -> Offset {
+        self.next_offset
+    }
+
+    pub fn watermark(&self) -> Option<Timestamp> {
+        self.grouper.watermark()
+    }
+
+    pub fn clock(&self) -> Option<Clock> {
+        self.grouper.clock()
+    }
+
+    /// Begins a transaction on this partition.
+    pub fn begin(&mut self) {
+        self.before = self.next_offset;
+        self.grouper.begin();
+    }
+
+    /// Reads a record. Its offset must not be below [`Partition::next_offset`]; gaps are legal.
+    pub fn read(&mut self, decoder: &mut Decoder, record: Record<'_>, now: Timestamp) -> Outcome {
+        self.next_offset = record.offset + 1;
+        let (offset, timestamp) = (record.offset, record.timestamp);
+        match decoder.decode(record.value, timestamp) {
+            Notification::Segment { stream, segment } => {
+                let arrival = Arrival { stream, offset, timestamp, now };
+                match self.grouper.accept(arrival, &segment) {
+                    Placement::Accepted => Outcome::Accepted { anomalies: segment.anomalies },
+                    Placement::Duplicate => Outcome::Duplicate,
+                    Placement::Conflict => Outcome::Refused(Reason::Conflict),
+                    Placement::Late => Outcome::Refused(Reason::Late),
+                }
+            }
+            Notification::Hint { stream, kind, push_id, at, .. } => {
+                let kind = match kind {
+                    notification::HintKind::PushStarted => HintKind::PushStarted,
+                    notification::HintKind::PushEnded => HintKind::PushEnded,
+                    notification::HintKind::RecordEnded => HintKind::RecordEnded,
+                };
+                self.grouper.hint(Arrival { stream, offset, timestamp, now }, &Hint { kind, push_id, at });
+                Outcome::Hint
+            }
+            Notification::Other => Outcome::Other,
+            Notification::Refused(reason) => Outcome::Refused(reason),
+        }
+    }
+
+    /// Returns whether [`Partition::punctuate`] would move the watermark.
+    pub fn punctuate(&mut self, now: Timestamp) -> bool {
+        self.grouper.punctuate(now)
+    }
+
+    /// Returns whether punctuation at `now` would close or forget something. Changes nothing.
+    pub fn would_punctuate(&mut self, now: Timestamp) -> bool {
+        self.grouper.would_punctuate(now)
+    }
+
+    /// Publishes what is due: see [`Grouper::settle`].
+    pub fn settle(&mut self, most: usize) -> Vec<Publication> {
+        self.grouper.settle(most)
+    }
+
+    /// Returns the changelog records of the transaction, the marker last.
+    pub fn prepare(&mut self) -> Vec<changelog::Record> {
+        let changes = self.grouper.take_changes();
+        let mut records = Vec::new();
+        // What was accepted and forgotten in one transaction was never in the changelog, and need not be.
+        let mut forgotten: BTreeSet<Offset> = changes.forgotten.into_iter().collect();
+        let kept = changes.accepted.iter().filter(|(_, segment)| !forgotten.remove(&segment.offset()));
+        let mut added = Vec::new();
+        for (record, first, count) in changelog::encode_batches(kept) {
+            records.push(record);
+            added.push((first, count));
+        }
+        let mut decremented: BTreeMap<Offset, u32> = BTreeMap::new();
+        for offset in forgotten {
+            if let Some(first) = self.batch_of(offset) {
+                let live = decremented.entry(first).or_insert_with(|| self.batches[&first]);
+                *live -= 1;
+                if *live == 0 {
+                    records.push((changelog::batch_key(first), None));
+                }
+            }
+        }
+        for first in &self.orphans {
+            decremented.insert(*first, 0);
+            records.push((changelog::batch_key(*first), None));
+        }
+        let is_alive = |first: &Offset| decremented.get(first) != Some(&0);
+        let mut lingering = Vec::new();
+        let mut heads: BTreeMap<SessionId, Option<SavedHead>> = BTreeMap::new();
+        for (session_id, change) in changes.heads {
+            match change {
+                HeadChange::Published { stream, head, frozen_at } => {
+                    heads.insert(session_id, Some(SavedHead { stream, head, frozen_at }));
+                }
+                HeadChange::Gone | HeadChange::Forgotten => {
+                    heads.insert(session_id, None);
+                }
+                HeadChange::FrozenForgotten { members } => {
+                    let held = members.iter().filter_map(|offset| self.batch_of(*offset)).filter(is_alive);
+                    let held: BTreeSet<Offset> = held.collect();
+                    if held.is_empty() {
+                        heads.insert(session_id, None);
+                    } else {
+                        lingering.push((session_id, held));
+                    }
+                }
+            }
+        }
+        for (session_id, held) in &self.lingering {
+            let held: BTreeSet<Offset> = held.iter().copied().filter(is_alive).collect();
+            if held.is_empty() {
+                heads.insert(*session_id, None);
+            } else {
+                lingering.push((*session_id, held));
+            }
+        }
+        records.extend(heads.into_iter().map(|(session_id, saved)| match saved {
+            Some(saved) => changelog::encode_head(&saved),
+            None => (changelog::head_key(session_id), None),
+        }));
+        records.extend(changes.hints.iter().map(|(stream, hints)| match hints {
+            Some(hints) => changelog::encode_hints(stream, hints),
+            None => (changelog::hints_key(stream), None),
+        }));
+        records.push(changelog::encode_marker(&Marker {
+            next_offset: self.next_offset,
+            clock: self.grouper.clock(),
+            forgotten: self.grouper.forgotten(),
+            settings: self.grouper.policy().settings().clone(),
+            stream_key: self.stream_key.to_owned(),
+        }));
+        self.prepared = Some(Prepared { added, decremented, lingering });
+        records
+    }
+
+    /// The transaction has committed.
+    pub fn committed(&mut self) {
+        if let Some(prepared) = self.prepared.take() {
+            for (first, live) in prepared.decremented {
+                if live == 0 {
+                    self.batches.remove(&first);
+                } else {
+                    self.batches.insert(first, live);
+                }
+            }
+            self.batches.extend(prepared.added);
+            self.lingering = prepared.lingering;
+            self.orphans.clear();
+        }
+        self.grouper.commit();
+    }
+
+    /// The transaction was aborted: everything is as it was when it began.
+    pub fn rolled_back(&mut self) {
+        self.prepared = None;
+        self.next_offset = self.before;
+        self.grouper.rollback();
+    }
+
+    /// Returns which batch holds the segment of that input offset.
+    fn batch_of(&self, offset: Offset) -> Option<Offset> {
+        self.batches.range(..=offset).next_back().map(|(first, _)| *first)
+    }
+}
+
+/// Refuses a policy under which what the changelog holds would mean something else.
+///
+/// Grace, recording interval, hold and limits say when to publish and may change at any time. A stream's gap may not while
+/// its segments are there, nor may the windows grow: what was forgotten under the old ones could be touched under the new
+/// ones, and would stand as a second session within the gap.
+fn refuse_unsafe_change<'a>(
+    marker: &Marker,
+    old: &Policy,
+    new: &Policy,
+    stream_key: notification::KeyParts,
+    streams: impl Iterator<Item = &'a str>,
+) -> Result<(), UnsafeChange> {
+    let (from, to) = (old.settings(), new.settings());
+    let change = |setting, from: &dyn ToString, to: &dyn ToString| {
+        Err(UnsafeChange { setting, from: from.to_string(), to: to.to_string() })
+    };
+    if marker.stream_key != stream_key.as_str() {
+        return change("input.stream_key", &marker.stream_key, &stream_key.as_str());
+    }
+    if marker.clock.is_some() && to.amend_window > from.amend_window {
+        return change("grouping.amend_window", &from.amend_window, &to.amend_window);
+    }
+    if marker.clock.is_some() && to.max_segment > from.max_segment {
+        return change("grouping.max_segment", &from.max_segment, &to.max_segment);
+    }
+    if (from.gap, &from.overrides) != (to.gap, &to.overrides) {
+        for stream in streams {
+            if old.gap(stream) != new.gap(stream) {
+                return change("grouping.gap", &old.gap(stream), &new.gap(stream));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -128,6 +128,14 @@ impl Grouper {
         Grouper { nothing_is_late: true, ..Grouper::new(policy) }
     }
 
+    /// Goes on under another policy. The caller has seen to it that the change is safe for what is remembered.
+    pub fn change_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+        for number in self.numbers_in_order() {
+            self.schedule(number);
+        }
+    }
+
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
@@ -229,16 +237,19 @@ impl Grouper {
     /// The caller has seen to it that the partition is read to its end and has been idle for long enough. Returns whether
     /// the watermark moved.
     pub fn punctuate(&mut self, now: Timestamp) -> bool {
-        let Some(clock) = self.clock else { return false };
-        if now <= clock.at {
+        if !self.would_punctuate(now) {
             return false;
         }
+        let Some(clock) = &mut self.clock else { return false };
         let watermark = (clock.watermark + now.since(clock.at)).min(Timestamp::MAX);
-        if !self.would_act(watermark) {
-            return false;
-        }
-        self.clock = Some(Clock { watermark, at: now });
+        *clock = Clock { watermark, at: now };
         true
+    }
+
+    /// Returns whether [`Grouper::punctuate`] would move the watermark. Changes nothing that shows.
+    pub fn would_punctuate(&mut self, now: Timestamp) -> bool {
+        let Some(clock) = self.clock.filter(|clock| now > clock.at) else { return false };
+        self.would_act(clock.watermark + now.since(clock.at))
     }
 
     /// Returns whether a session would be closed or forgotten if the watermark were `watermark`.

@@ -79,6 +79,13 @@ pub struct Policy {
     settings: Settings,
 }
 
+impl Default for Policy {
+    /// Returns the policy of the default settings, which a test shows to be valid.
+    fn default() -> Policy {
+        Policy { settings: Settings::default() }
+    }
+}
+
 impl Policy {
     /// Checks the settings.
     ///

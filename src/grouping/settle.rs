@@ -31,23 +31,23 @@ impl Grouper {
         let Some(watermark) = self.watermark() else { return publications };
         let mut forgettable = self.collect_due(watermark);
         let mut left = most;
-        while left > 0
-            && let Some(number) = self.due.pop()
-        {
+        while let Some(&number) = self.due.last() {
             // It may have grown, frozen or been absorbed since it was queued.
-            let Some(session) = self.sessions.get_mut(number as usize).filter(|session| session.queued) else {
-                continue;
-            };
-            session.queued = false;
-            let close = self.close_bound(number);
-            match close.cause(watermark) {
-                Some(cause) if self.sessions[number as usize].is_dirty() => {
+            let is_queued = self.sessions.get(number as usize).is_some_and(|session| session.queued);
+            if is_queued {
+                let close = self.close_bound(number);
+                let cause = close.cause(watermark).filter(|_| self.sessions[number as usize].is_dirty());
+                if let Some(cause) = cause {
+                    if left == 0 {
+                        break;
+                    }
                     left -= 1;
                     self.publish(number, Status::Closed, Some(cause), close.bound, &mut publications);
                 }
-                _ => {}
+                self.sessions[number as usize].queued = false;
+                self.schedule(number);
             }
-            self.schedule(number);
+            self.due.pop();
         }
         if self.due.is_empty() {
             // What was just published may be out of reach already.

@@ -1,0 +1,327 @@
+//! The bookkeeping of the changelog, against restores after every transaction of seeded random traffic.
+
+use super::*;
+use crate::grouping::Settings;
+use crate::grouping::invariants;
+use crate::time::Millis;
+use crate::wire::notification::{KeyParts, Rules};
+
+const ZERO: i64 = 1_754_000_000;
+
+/// Small numbers with no pattern: xorshift.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+fn settings() -> Settings {
+    let span = |seconds| Millis::from_secs(seconds);
+    Settings {
+        gap: span(10),
+        recording_interval: span(60),
+        max_segment: span(100),
+        grace: span(5),
+        amend_window: span(200),
+        max_hold: span(300),
+        max_session_duration: span(400),
+        max_session_segments: 6,
+        ..Settings::default()
+    }
+}
+
+fn policy() -> Policy {
+    Policy::new(settings()).unwrap()
+}
+
+fn segment(stream: u64, file: u64, start: i64, end: i64) -> String {
+    format!(
+        r#"{{"event_type":100,"stream_id":"cam{stream}","file_id":"f{file}","start_time":{},"end_time":{}}}"#,
+        ZERO + start,
+        ZERO + end
+    )
+}
+
+fn reduce(log: &[changelog::Record]) -> Reducer {
+    let mut reducer = Reducer::default();
+    for (key, value) in log {
+        reducer.apply(key.as_bytes(), value.as_deref()).unwrap();
+    }
+    reducer
+}
+
+fn restore(log: &[changelog::Record]) -> Partition {
+    Partition::restore(policy(), KeyParts::AppAppnameStreamId, reduce(log)).unwrap().unwrap()
+}
+
+fn assert_same(restored: &Partition, live: &Partition, context: &str) {
+    invariants::check(&restored.grouper);
+    assert_eq!(restored.next_offset, live.next_offset, "{context}");
+    assert_eq!(restored.grouper.clock(), live.grouper.clock(), "{context}");
+    assert_eq!(restored.grouper.forgotten(), live.grouper.forgotten(), "{context}");
+    assert_eq!(restored.grouper.outlook(), live.grouper.outlook(), "{context}");
+    assert_eq!(restored.grouper.remembered_offsets(), live.grouper.remembered_offsets(), "{context}");
+    assert_eq!(restored.batches, live.batches, "{context}");
+    let by_id = |partition: &Partition| {
+        let mut lingering = partition.lingering.clone();
+        lingering.sort();
+        lingering
+    };
+    assert_eq!(by_id(restored), by_id(live), "{context}");
+    assert_eq!(restored.orphans, Vec::<Offset>::new(), "{context}");
+}
+
+/// Reads one random record, roughly in time order, now and then late, repeated, or a hint.
+fn random_record(chance: &mut Chance, step: i64) -> String {
+    let stream = chance.below(3);
+    let end = step * 7 - chance.below(90) as i64;
+    match chance.below(12) {
+        0 => format!(
+            r#"{{"event_type":{},"stream_id":"cam{stream}","event_time":{},"sequence":"{}"}}"#,
+            chance.below(2),
+            ZERO + end,
+            chance.below(4)
+        ),
+        1 => segment(stream, chance.below(40), end - 20, end),
+        _ => segment(stream, 1_000 + step as u64, end - 1 - chance.below(50) as i64, end),
+    }
+}
+
+#[test]
+fn restored_state_is_the_state_that_was_committed() {
+    for seed in 1..=60 {
+        let mut chance = Chance(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed));
+        let mut decoder = Decoder::new(Rules::default());
+        let mut live = Partition::new(policy(), KeyParts::AppAppnameStreamId, 0);
+        let mut log = Vec::new();
+        let mut offset = 0;
+        for transaction in 0..80 {
+            let context = format!("seed {seed}, transaction {transaction}");
+            let mut records = Vec::new();
+            for _ in 0..chance.below(5) {
+                offset += 1 + chance.below(3) as i64;
+                records.push((offset, random_record(&mut chance, offset)));
+            }
+            let (slice, idle) = (1 + chance.below(3) as usize, chance.below(4) == 0);
+            let run = |partition: &mut Partition, decoder: &mut Decoder| {
+                partition.begin();
+                for (offset, value) in &records {
+                    let record = Record { offset: *offset, timestamp: None, value: Some(value.as_bytes()) };
+                    let now = Timestamp::from_ms((ZERO + offset * 7) * 1_000).unwrap();
+                    partition.read(decoder, record, now);
+                }
+                if idle {
+                    partition.punctuate(Timestamp::from_ms((ZERO + offset * 7 + 30) * 1_000).unwrap());
+                }
+                let published = partition.settle(slice);
+                (published, partition.prepare())
+            };
+            let first = run(&mut live, &mut decoder);
+            if chance.below(4) == 0 {
+                live.rolled_back();
+                invariants::check(&live.grouper);
+                if !log.is_empty() {
+                    assert_same(&restore(&log), &live, &format!("{context}, rolled back"));
+                }
+                assert_eq!(run(&mut live, &mut decoder).0, first.0, "{context}: the replay publishes the same");
+            }
+            log.extend(first.1);
+            live.committed();
+            invariants::check(&live.grouper);
+            let mut restored = restore(&log);
+            assert_same(&restored, &live, &context);
+            if chance.below(3) == 0 {
+                // Go on with the restored one: it has to write the same from here.
+                std::mem::swap(&mut restored, &mut live);
+            }
+        }
+    }
+}
+
+#[test]
+fn sessions_that_wait_to_be_published_survive_a_restore_between_two_slices() {
+    let mut decoder = Decoder::new(Rules::default());
+    let mut live = Partition::new(policy(), KeyParts::AppAppnameStreamId, 0);
+    let mut log = Vec::new();
+    let read = |partition: &mut Partition, decoder: &mut Decoder, offset, value: String| {
+        let record = Record { offset, timestamp: None, value: Some(value.as_bytes()) };
+        partition.read(decoder, record, Timestamp::MIN)
+    };
+    live.begin();
+    for stream in 0..5 {
+        read(&mut live, &mut decoder, stream as i64, segment(stream, stream, 0, 50));
+    }
+    log.extend(live.prepare());
+    live.committed();
+    // The night is over: everything may close, and could be forgotten at once.
+    live.begin();
+    read(&mut live, &mut decoder, 5, segment(9, 9, 99_900, 99_950));
+    let mut published = live.settle(2).len();
+    log.extend(live.prepare());
+    live.committed();
+    while published < 5 {
+        let mut restored = restore(&log);
+        restored.begin();
+        published += restored.settle(2).len();
+        log.extend(restored.prepare());
+        restored.committed();
+        live = restored;
+    }
+    assert_eq!(published, 5, "each once");
+    live.begin();
+    assert_eq!(live.settle(2), []);
+    assert_eq!(live.grouper.segments(), 1);
+}
+
+#[test]
+fn changelog_of_a_partition_whose_sessions_are_all_forgotten_is_the_marker() {
+    let mut decoder = Decoder::new(Rules::default());
+    let mut live = Partition::new(policy(), KeyParts::AppAppnameStreamId, 0);
+    let mut log = Vec::new();
+    let mut chance = Chance(7);
+    for offset in 0..400 {
+        live.begin();
+        let value = random_record(&mut chance, offset);
+        let record = Record { offset, timestamp: None, value: Some(value.as_bytes()) };
+        live.read(&mut decoder, record, Timestamp::MIN);
+        while !live.settle(3).is_empty() {}
+        log.extend(live.prepare());
+        live.committed();
+    }
+    live.begin();
+    let value =
+        format!(r#"{{"event_type":332,"record_event":"record_ended","stream_id":"x","event_time":{}}}"#, ZERO + 10_000);
+    live.read(&mut decoder, Record { offset: 400, timestamp: None, value: Some(value.as_bytes()) }, Timestamp::MIN);
+    while !live.settle(3).is_empty() {}
+    log.extend(live.prepare());
+    live.committed();
+    let mut reduced: BTreeMap<&str, bool> = BTreeMap::new();
+    for (key, value) in &log {
+        reduced.insert(key, value.is_some());
+    }
+    let left: Vec<&str> = reduced.into_iter().filter_map(|(key, is_there)| is_there.then_some(key)).collect();
+    assert_eq!(left, ["m"]);
+    assert_eq!((live.grouper.streams(), live.grouper.state_bytes()), (0, 0));
+}
+
+#[test]
+fn unsafe_changes_are_refused_and_safe_ones_go_on() {
+    let mut decoder = Decoder::new(Rules::default());
+    let mut live = Partition::new(policy(), KeyParts::AppAppnameStreamId, 0);
+    live.begin();
+    let value = segment(1, 1, 0, 50);
+    live.read(&mut decoder, Record { offset: 0, timestamp: None, value: Some(value.as_bytes()) }, Timestamp::MIN);
+    let log = live.prepare();
+    let with = |settings: Settings, key_parts| {
+        let restored = Partition::restore(Policy::new(settings).unwrap(), key_parts, reduce(&log));
+        restored.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let all = KeyParts::AppAppnameStreamId;
+    let span = |seconds| Millis::from_secs(seconds);
+    let radio = |streams: &str| vec![grouping::policy::Override { streams: streams.to_owned(), gap: span(11) }];
+    for safe in [
+        settings(),
+        Settings { grace: span(50), recording_interval: span(70), max_hold: span(9), ..settings() },
+        Settings { amend_window: span(199), max_segment: span(99), max_session_segments: 1, ..settings() },
+        Settings { overrides: radio("*/radio/*"), ..settings() },
+    ] {
+        assert_eq!(with(safe, all), Ok(()));
+    }
+    for (setting, unsafe_change) in [
+        ("grouping.gap", Settings { gap: span(11), ..settings() }),
+        ("grouping.gap", Settings { overrides: radio("*cam1"), ..settings() }),
+        ("grouping.amend_window", Settings { amend_window: span(201), ..settings() }),
+        ("grouping.max_segment", Settings { max_segment: span(101), ..settings() }),
+    ] {
+        let error = with(unsafe_change, all).unwrap_err();
+        assert!(error.contains(&format!("cannot change `{setting}`")), "{error}");
+    }
+    assert!(with(settings(), KeyParts::StreamId).unwrap_err().contains("input.stream_key"));
+}
+
+#[test]
+fn shorter_waits_publish_what_they_allow_instead_of_dropping_it() {
+    let mut decoder = Decoder::new(Rules::default());
+    let mut live = Partition::new(policy(), KeyParts::AppAppnameStreamId, 0);
+    let mut log = Vec::new();
+    live.begin();
+    for (offset, value) in [segment(1, 1, 0, 50), segment(2, 2, 60, 110)].into_iter().enumerate() {
+        let record = Record { offset: offset as i64, timestamp: None, value: Some(value.as_bytes()) };
+        live.read(&mut decoder, record, Timestamp::MIN);
+    }
+    assert_eq!(live.settle(9), []);
+    log.extend(live.prepare());
+    let one = Millis::from_secs(1);
+    let hasty = Settings {
+        recording_interval: one,
+        max_segment: one,
+        grace: one,
+        amend_window: one,
+        max_hold: one,
+        ..settings()
+    };
+    let restored = Partition::restore(Policy::new(hasty).unwrap(), KeyParts::AppAppnameStreamId, reduce(&log));
+    let mut restored = restored.unwrap().unwrap();
+    restored.begin();
+    assert_eq!(restored.settle(9).len(), 1, "cam1 could be forgotten by now, but has not been published");
+}
+
+#[test]
+fn strange_changelogs_stop_the_worker() {
+    let head = r#"{"version":1,"stream":"//cam1","revision":1,"continues":null,"close_cause":null,"start":0,"end":1,"recorded_ms":1,"first_offset":0,"last_offset":0,"watermark":9,"seed_offset":0,"segments":1,"frozen_at":null}"#;
+    let session = "p/5b0c3a52-8d0e-5c7e-9b43-0f2f6a1d7e64";
+    let mut live = Partition::new(policy(), KeyParts::AppAppnameStreamId, 0);
+    live.begin();
+    let marker = live.prepare().pop().unwrap();
+    let read = |records: &[(&str, &str)]| -> Result<(), String> {
+        let mut reducer = Reducer::default();
+        let text = |error: &dyn std::error::Error| {
+            let source = error.source().map(ToString::to_string).unwrap_or_default();
+            format!("{error}: {source}")
+        };
+        for (key, value) in records {
+            reducer.apply(key.as_bytes(), Some(value.as_bytes())).map_err(|error| text(&error))?;
+        }
+        let restored = Partition::restore(policy(), KeyParts::AppAppnameStreamId, reducer);
+        restored.map(|_| ()).map_err(|error| text(&error))
+    };
+    let marker = ("m", std::str::from_utf8(marker.1.as_deref().unwrap()).unwrap());
+    assert_eq!(read(&[]), Ok(()));
+    assert_eq!(read(&[marker]), Ok(()));
+    for (records, expected) in [
+        (vec![("x", "{}")], "unknown key"),
+        (vec![("b/x", "{}")], "unknown key"),
+        (vec![("m", "{}")], "cannot read changelog record `m`"),
+        (vec![("m", r#"{"version":2,"epoch":7}"#)], "has version 2, this program knows up to 1"),
+        (vec![("b/0", r#"{"version":1,"streams":[],"segments":[]}"#)], "no marker"),
+        (
+            vec![
+                marker,
+                (
+                    "b/0",
+                    r#"{"version":1,"streams":[],"segments":[[[0,0,0,1],["f",null,null,null,null],[null,null,null,[]]]]}"#,
+                ),
+            ],
+            "out of range: a stream",
+        ),
+        (
+            vec![
+                marker,
+                (
+                    "b/0",
+                    r#"{"version":1,"streams":["s"],"segments":[[[0,0,2,1],["f",null,null,null,null],[null,null,null,[]]]]}"#,
+                ),
+            ],
+            "out of range: an interval",
+        ),
+        (vec![marker, (session, head)], "which no session holds"),
+    ] {
+        let error = read(&records).unwrap_err();
+        assert!(error.contains(expected), "{records:?}: {error}");
+    }
+}
