@@ -124,10 +124,21 @@ fn usual_record_of_the_largest_session_fits_in_one_mebibyte() {
 
 #[test]
 fn segment_alone_is_bounded_whatever_the_limit() {
-    // A notification of 256 KiB that is nearly all format, written twice.
-    let text = "\u{1}".repeat(262_144 / 6);
-    let publication = closed("//room-7", &[(0, NewSegment { url: None, format: Some(&text), ..only_url("") })]);
-    assert!(record_bytes(&publication) <= worst_case_bytes(1, 0));
+    // A notification of 256 KiB that is nearly all format, which is written twice: once all escapes, once all letters
+    // that are longer in lower case.
+    for format in ["\u{1}".repeat(262_144 / 6), "\u{23a}".repeat(262_144 / 2).to_lowercase()] {
+        let publication = closed("//room-7", &[(0, NewSegment { url: None, format: Some(&format), ..only_url("") })]);
+        let bytes = record_bytes(&publication);
+        assert!((500_000..=worst_case_bytes(1, 0)).contains(&bytes), "{bytes}");
+    }
+}
+
+#[test]
+fn lower_case_makes_no_character_more_than_half_as_long_again() {
+    for character in '\0'..=char::MAX {
+        let lower: usize = character.to_lowercase().map(char::len_utf8).sum();
+        assert!(lower * 2 <= character.len_utf8() * 3, "{character:?}");
+    }
 }
 
 #[test]
