@@ -27,19 +27,25 @@ pub const MAX_REPLAYS: u32 = 3;
 /// The version of these headers.
 pub const VERSION: &str = "1";
 
-const TOPIC: &str = "__dlq.errors.topic";
-const PARTITION: &str = "__dlq.errors.partition";
-const OFFSET: &str = "__dlq.errors.offset";
-const GROUP: &str = "__dlq.errors.group";
-const MESSAGE: &str = "__dlq.errors.message";
-const REASON: &str = "livesession-dlq-reason";
-const STAGE: &str = "livesession-dlq-stage";
-const VERSION_NAME: &str = "livesession-dlq-version";
-const TIMESTAMP: &str = "livesession-dlq-timestamp";
+pub const TOPIC: &str = "__dlq.errors.topic";
+pub const PARTITION: &str = "__dlq.errors.partition";
+pub const OFFSET: &str = "__dlq.errors.offset";
+pub const GROUP: &str = "__dlq.errors.group";
+pub const MESSAGE: &str = "__dlq.errors.message";
+pub const REASON: &str = "livesession-dlq-reason";
+pub const STAGE: &str = "livesession-dlq-stage";
+pub const VERSION_NAME: &str = "livesession-dlq-version";
+pub const TIMESTAMP: &str = "livesession-dlq-timestamp";
 
 /// Every name that this module adds, in the order in which it adds them.
 pub const NAMES: [&str; 10] =
     [TOPIC, PARTITION, OFFSET, GROUP, MESSAGE, REASON, STAGE, VERSION_NAME, TIMESTAMP, REPLAYS];
+
+/// How much longer than the refused record a dead letter can be, in bytes: names, values and their framing.
+///
+/// The dead-letter topic has to take this much more than the input topic, or its largest record would abort its
+/// transaction for ever. Topic and group are at most 249 bytes long, a reason's text 512.
+pub const MAX_ADDED_BYTES: u64 = 2_048;
 
 /// A record that was refused, without its key and value, which nobody changes.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +97,12 @@ pub fn replayed(headers: &[Header]) -> Vec<Header> {
     all
 }
 
+/// Returns the text of the header `name`, one of [`NAMES`]: the last one, as Kafka's own readers do.
+pub fn text<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
+    let (_, value) = headers.iter().rev().find(|header| header.0 == name)?;
+    std::str::from_utf8(value.as_deref()?).ok()
+}
+
 fn is_ours(name: &str) -> bool {
     NAMES.contains(&name)
 }
@@ -108,7 +120,7 @@ fn replays(headers: &[Header]) -> Option<u32> {
 mod tests {
     use super::*;
 
-    fn text(name: &str, value: &str) -> Header {
+    fn header(name: &str, value: &str) -> Header {
         (name.to_owned(), Some(value.as_bytes().to_vec()))
     }
 
@@ -127,10 +139,10 @@ mod tests {
     #[test]
     fn original_headers_come_first_and_unchanged() {
         let original = [
-            text("trace", "1"),
+            header("trace", "1"),
             ("binary".to_owned(), Some(vec![0, 0xff])),
             ("null".to_owned(), None),
-            text("trace", "2"),
+            header("trace", "2"),
         ];
         let all = headers(&refused(Reason::NoEnd, &original));
         assert_eq!(all[..4], original);
@@ -152,7 +164,7 @@ mod tests {
             ("livesession-dlq-version", "1"),
             ("livesession-dlq-timestamp", "1754046605000"),
         ];
-        assert_eq!(all, expected.map(|(name, value)| text(name, value)));
+        assert_eq!(all, expected.map(|(name, value)| header(name, value)));
     }
 
     #[test]
@@ -179,13 +191,13 @@ mod tests {
 
     #[test]
     fn second_refusal_replaces_the_headers_of_the_first_and_keeps_the_count() {
-        let original = [text("trace", "1"), text("__dlq.errors.other", "kept"), text("livesession-dlq", "kept")];
+        let original = [header("trace", "1"), header("__dlq.errors.other", "kept"), header("livesession-dlq", "kept")];
         let first = headers(&refused(Reason::Late, &original));
         assert_eq!(value_of(&first, REPLAYS), None);
 
         let back = replayed(&first);
         assert_eq!(back[..3], original);
-        assert_eq!(back[3..], [text(REPLAYS, "1")]);
+        assert_eq!(back[3..], [header(REPLAYS, "1")]);
 
         let second = headers(&Refused { offset: 99, ..refused(Reason::Conflict, &back) });
         assert_eq!(second[..3], original);
@@ -219,6 +231,38 @@ mod tests {
             let all = headers(&refused(Reason::Late, &given));
             assert_eq!(value_of(&all, REPLAYS).map(str::to_owned), expected.map(|count| count.to_string()));
             assert_eq!(strip(&given), (vec![], expected.unwrap_or(0)));
+        }
+    }
+
+    #[test]
+    fn text_is_that_of_the_last_header_of_a_name() {
+        let all = [header(REASON, "late"), header(TOPIC, "rec"), header(REASON, "conflict"), (GROUP.to_owned(), None)];
+        assert_eq!(text(&all, REASON), Some("conflict"));
+        assert_eq!(text(&all, TOPIC), Some("rec"));
+        assert_eq!(text(&all, GROUP), None);
+        assert_eq!(text(&all, STAGE), None);
+        assert_eq!(text(&[(STAGE.to_owned(), Some(vec![0xff]))], STAGE), None);
+    }
+
+    #[test]
+    fn added_bytes_are_bounded() {
+        let longest = "x".repeat(249);
+        let carried = [header(REPLAYS, "4294967295")];
+        for reason in Reason::ALL {
+            let all = headers(&Refused {
+                topic: &longest,
+                partition: i32::MAX,
+                offset: i64::MAX,
+                timestamp: Some(Timestamp::MAX),
+                group: &longest,
+                reason,
+                headers: &carried,
+            });
+            // Two lengths of up to five bytes beside each name and value.
+            let bytes: usize =
+                all.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len) + 10).sum();
+            let shortest_text = bytes - reason.explain().len();
+            assert!((shortest_text + 512) as u64 <= MAX_ADDED_BYTES, "{reason:?}: {bytes} bytes");
         }
     }
 }
