@@ -1,0 +1,291 @@
+//! Settings of librdkafka that pass through, and the entries of `[[grouping.override]]`: what only a file can hold.
+//!
+//! Names are checked against two lists and no more: what a guarantee rests on is **protected** and refused by name, and
+//! what holds a secret is masked wherever it is shown. Whether librdkafka knows a name, and its range, is the Kafka
+//! side's question, since the answer depends on how the library was built.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::grouping::policy::Override;
+use crate::time::Millis;
+
+use super::problem::nearest;
+use super::value::{Field, Kind, Value};
+
+/// What stands in the place of a secret.
+pub const MASK: &str = "********";
+
+/// Settings of librdkafka that are ours, each with the setting to use instead; empty if there is none.
+///
+/// Aliases are listed too: librdkafka takes either name.
+const PROTECTED: [(&str, &str); 28] = [
+    ("acks", ""),
+    ("auto.commit.enable", ""),
+    ("auto.commit.interval.ms", ""),
+    ("auto.offset.reset", "input.start"),
+    ("bootstrap.servers", "kafka.brokers"),
+    ("delivery.timeout.ms", "kafka.transaction_timeout"),
+    ("enable.auto.commit", ""),
+    ("enable.auto.offset.store", ""),
+    ("enable.gapless.guarantee", ""),
+    ("enable.idempotence", ""),
+    ("enable.partition.eof", ""),
+    ("group.id", "application_id"),
+    ("group.instance.id", "kafka.group_instance_id"),
+    ("group.protocol", ""),
+    ("isolation.level", ""),
+    ("max.poll.interval.ms", "kafka.max_poll_interval"),
+    ("message.max.bytes", "output.max_record_bytes"),
+    ("message.timeout.ms", "kafka.transaction_timeout"),
+    ("metadata.broker.list", "kafka.brokers"),
+    ("offset.store.method", ""),
+    ("partition.assignment.strategy", ""),
+    ("partitioner", ""),
+    ("partitioner.class", ""),
+    ("request.required.acks", ""),
+    ("session.timeout.ms", "kafka.session_timeout"),
+    ("statistics.interval.ms", ""),
+    ("transaction.timeout.ms", "kafka.transaction_timeout"),
+    ("transactional.id", "transactional_id"),
+];
+
+/// Returns why a setting of librdkafka cannot be passed through, or `None` if it can.
+pub fn refusal(name: &str) -> Option<String> {
+    let (_, instead) = PROTECTED.iter().find(|(protected, _)| *protected == name)?;
+    Some(match *instead {
+        "" => format!("`{name}` is protected, because a guarantee rests on it: take it out"),
+        setting => format!("`{name}` is protected: set {setting} instead"),
+    })
+}
+
+/// Returns whether the value of a setting of librdkafka is a secret.
+///
+/// `sasl.oauthbearer.config` and `sasl.jaas.config` carry credentials inside a longer text.
+pub fn is_secret(name: &str) -> bool {
+    [
+        "password",
+        "secret",
+        "token.value",
+        "ssl.key.pem",
+        "oauthbearer.config",
+        "jaas",
+        "credential",
+        "assertion.private",
+    ]
+    .iter()
+    .any(|part| name.contains(part))
+}
+
+/// Settings of librdkafka, by name. Neither `Debug` nor [`Field::shown`] gives a secret away.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Properties(BTreeMap<String, String>);
+
+impl Properties {
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Iterates in the order of the names, secrets included.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    pub fn insert(&mut self, name: &str, value: &str) {
+        self.0.insert(name.to_owned(), value.to_owned());
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds another set, whose values win.
+    pub fn extend(&mut self, other: &Properties) {
+        self.0.extend(other.0.clone());
+    }
+
+    /// Returns what speaks against each protected name.
+    pub fn refusals(&self) -> impl Iterator<Item = String> {
+        self.0.keys().filter_map(|name| refusal(name))
+    }
+}
+
+impl fmt::Debug for Properties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.shown())
+    }
+}
+
+impl Field for Properties {
+    const KIND: Kind = Kind::Section;
+
+    fn parse(_text: &str) -> Result<Properties, String> {
+        Err("can be set in a file only".to_owned())
+    }
+
+    /// Takes `"fetch.min.bytes" = 1` and also `fetch.min.bytes = 1`, which TOML reads as three sections.
+    fn read(value: &Value) -> Result<Properties, String> {
+        let Value::Section(entries) = value else {
+            return Err(format!("expected a section, found {}", value.describe()));
+        };
+        let mut properties = Properties::default();
+        flatten("", entries, &mut properties)?;
+        Ok(properties)
+    }
+
+    fn shown(&self) -> Value {
+        let mask = |name: &str, value: &str| if is_secret(name) { MASK.to_owned() } else { value.to_owned() };
+        let entries = self.iter().map(|(name, value)| (name.to_owned(), Value::Text(mask(name, value))));
+        Value::Section(entries.collect())
+    }
+}
+
+fn flatten(prefix: &str, entries: &[(String, Value)], into: &mut Properties) -> Result<(), String> {
+    for (key, value) in entries {
+        let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            Value::Section(inner) => flatten(&name, inner, into)?,
+            Value::Text(text) => into.insert(&name, text),
+            Value::Integer(number) => into.insert(&name, &number.to_string()),
+            Value::Switch(on) => into.insert(&name, if *on { "true" } else { "false" }),
+            Value::Other(text) => into.insert(&name, text),
+            Value::List(_) => return Err(format!("`{name}` is a list: write one text, with commas")),
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong with a file of properties. Quotes no line: it may hold a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    #[error("could not read {}", path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{}:{line} has no `=`", path.display())]
+    Malformed { path: PathBuf, line: usize },
+}
+
+/// Reads a file in the format of `kcat -F`: `name=value` lines, blank lines, and comments that begin with `#`.
+pub fn read_file(path: &Path) -> Result<Properties, FileError> {
+    let unreadable = |source| FileError::Unreadable { path: path.to_owned(), source };
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let mut properties = Properties::default();
+    for (index, line) in text.lines().enumerate() {
+        let trimmed = line.trim();
+        if trimmed.is_empty() || trimmed.starts_with('#') {
+            continue;
+        }
+        let Some((name, value)) = trimmed.split_once('=') else {
+            return Err(FileError::Malformed { path: path.to_owned(), line: index + 1 });
+        };
+        properties.insert(name.trim(), value.trim());
+    }
+    Ok(properties)
+}
+
+impl Field for Vec<Override> {
+    const KIND: Kind = Kind::Section;
+
+    fn parse(_text: &str) -> Result<Vec<Override>, String> {
+        Err("can be set in a file only".to_owned())
+    }
+
+    fn read(value: &Value) -> Result<Vec<Override>, String> {
+        let Value::List(items) = value else {
+            return Err("is a list of sections: write [[grouping.override]]".to_owned());
+        };
+        let mut overrides = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let entry = read_override(item).map_err(|problem| format!("entry {}: {problem}", index + 1))?;
+            overrides.push(entry);
+        }
+        Ok(overrides)
+    }
+
+    fn shown(&self) -> Value {
+        let section = |entry: &Override| {
+            let streams = Value::Text(entry.streams.clone());
+            Value::Section(vec![("streams".to_owned(), streams), ("gap".to_owned(), entry.gap.shown())])
+        };
+        Value::List(self.iter().map(section).collect())
+    }
+}
+
+fn read_override(value: &Value) -> Result<Override, String> {
+    let Value::Section(entries) = value else {
+        return Err(format!("expected a section, found {}", value.describe()));
+    };
+    let (mut streams, mut gap) = (None, None);
+    for (key, inner) in entries {
+        match key.as_str() {
+            "streams" => streams = Some(String::read(inner).map_err(|problem| format!("`streams`: {problem}"))?),
+            "gap" => gap = Some(Millis::read(inner).map_err(|problem| format!("`gap`: {problem}"))?),
+            other => {
+                let known = nearest(other, ["streams", "gap"]).unwrap_or("streams` or `gap");
+                return Err(format!("unknown key `{other}`: did you mean `{known}`?"));
+            }
+        }
+    }
+    let streams = streams.ok_or_else(|| "`streams` is missing".to_owned())?;
+    let gap = gap.ok_or_else(|| "`gap` is missing".to_owned())?;
+    Ok(Override { streams, gap })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn section(entries: &[(&str, Value)]) -> Value {
+        Value::Section(entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect())
+    }
+
+    fn text(text: &str) -> Value {
+        Value::Text(text.to_owned())
+    }
+
+    #[test]
+    fn dotted_keys_with_and_without_quotes_mean_the_same() {
+        let quoted = section(&[("fetch.min.bytes", Value::Integer(1))]);
+        let dotted = section(&[("fetch", section(&[("min", section(&[("bytes", Value::Integer(1))]))]))]);
+        let read = Properties::read(&quoted).unwrap();
+        assert_eq!(read.get("fetch.min.bytes"), Some("1"));
+        assert_eq!(Properties::read(&dotted), Ok(read));
+        assert!(Properties::read(&section(&[("a", Value::List(Vec::new()))])).is_err());
+    }
+
+    #[test]
+    fn secrets_are_shown_neither_by_debug_nor_in_the_configuration() {
+        let mut properties = Properties::default();
+        for name in ["sasl.password", "ssl.key.password", "sasl.oauthbearer.client.secret", "ssl.key.pem"] {
+            properties.insert(name, "hunter2");
+        }
+        properties.insert("client.rack", "a");
+        let shown = format!("{properties:?} {}", properties.shown());
+        assert!(!shown.contains("hunter2") && shown.contains("\"a\""), "{shown}");
+        assert_eq!(properties.get("sasl.password"), Some("hunter2"));
+    }
+
+    #[test]
+    fn protected_names_are_refused_with_what_to_set_instead() {
+        let mut sorted = PROTECTED;
+        sorted.sort_unstable();
+        assert_eq!(sorted, PROTECTED, "in order, so that none is listed twice");
+        assert!(refusal("transaction.timeout.ms").unwrap().contains("kafka.transaction_timeout"));
+        assert!(refusal("acks").unwrap().contains("guarantee"));
+        assert_eq!(refusal("fetch.min.bytes"), None);
+    }
+
+    #[test]
+    fn overrides_need_both_keys_and_no_other() {
+        let good = section(&[("streams", text("a/*")), ("gap", text("10m"))]);
+        let read = Vec::<Override>::read(&Value::List(vec![good])).unwrap();
+        assert_eq!(read, [Override { streams: "a/*".to_owned(), gap: Millis::from_secs(600) }]);
+        for (wrong, expected) in [
+            (section(&[("streams", text("a"))]), "entry 1: `gap` is missing"),
+            (section(&[("gap", text("1m"))]), "entry 1: `streams` is missing"),
+            (section(&[("stream", text("a"))]), "entry 1: unknown key `stream`: did you mean `streams`?"),
+        ] {
+            assert_eq!(Vec::<Override>::read(&Value::List(vec![wrong])), Err(expected.to_owned()));
+        }
+    }
+}
