@@ -1,0 +1,92 @@
+//! `livesession config`: what the configuration is, and what is wrong with it.
+//!
+//! `show` writes TOML that could be a configuration file, with the origin of each value behind it, so that there is one
+//! notation to learn. Secrets are masked by the settings themselves.
+
+use super::exit::{Exit, Failure};
+use super::output::Output;
+use super::settings::AllSettings;
+use crate::config::{Loaded, SETTINGS, Value};
+
+/// Shows or checks the configuration.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Action {
+    /// Prints every setting with its value and its origin.
+    Show {
+        /// A JSON object per setting instead of TOML.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        settings: AllSettings,
+    },
+    /// Says what is wrong, without talking to Kafka; exit 78 if anything is.
+    Check {
+        #[command(flatten)]
+        settings: AllSettings,
+    },
+}
+
+/// Runs the command.
+pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
+    match args.action {
+        Action::Show { json, settings } => {
+            let loaded = settings.load()?;
+            if json { show_json(&loaded, out)? } else { show_toml(&loaded, out)? }
+        }
+        Action::Check { settings } => {
+            settings.load()?;
+            out.line("no problems in the configuration")?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn show_toml(loaded: &Loaded, out: &mut Output) -> Result<(), Failure> {
+    let mut section = "";
+    for setting in &SETTINGS {
+        if setting.section() != section {
+            section = setting.section();
+            out.line(&format!("[{section}]"))?;
+        }
+        let value = setting.shown(&loaded.config);
+        out.line(&format!(
+            "{} = {value} # {}",
+            setting.short_name(),
+            one_line(&loaded.origin(setting.name).to_string())
+        ))?;
+    }
+    Ok(())
+}
+
+/// Returns a text without control characters, which a path can have and a comment cannot.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, "?")
+}
+
+fn show_json(loaded: &Loaded, out: &mut Output) -> Result<(), Failure> {
+    for setting in &SETTINGS {
+        let line = serde_json::json!({
+            "setting": setting.name,
+            "value": json(&setting.shown(&loaded.config)),
+            "origin": loaded.origin(setting.name).to_string(),
+        });
+        out.line(&line.to_string())?;
+    }
+    Ok(())
+}
+
+fn json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Text(text) | Value::Other(text) => serde_json::Value::from(text.as_str()),
+        Value::Integer(number) => serde_json::Value::from(*number),
+        Value::Switch(on) => serde_json::Value::from(*on),
+        Value::List(items) => items.iter().map(json).collect(),
+        Value::Section(entries) => entries.iter().map(|(key, inner)| (key.clone(), json(inner))).collect(),
+    }
+}
