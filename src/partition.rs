@@ -223,6 +223,11 @@ impl Partition {
         self.grouper.settle(most)
     }
 
+    /// Returns whether more is due than the last [`Partition::settle`] could publish.
+    pub fn is_unsettled(&mut self) -> bool {
+        self.grouper.is_unsettled()
+    }
+
     /// Returns the changelog records of the transaction, the marker last.
     pub fn prepare(&mut self) -> Vec<changelog::Record> {
         let changes = self.grouper.take_changes();

@@ -252,6 +252,11 @@ impl Grouper {
         self.would_act(clock.watermark + now.since(clock.at))
     }
 
+    /// Returns whether something is due under the present watermark: to be published or forgotten.
+    pub fn is_unsettled(&mut self) -> bool {
+        self.watermark().is_some_and(|watermark| self.would_act(watermark))
+    }
+
     /// Returns whether a session would be closed or forgotten if the watermark were `watermark`.
     fn would_act(&mut self, watermark: Timestamp) -> bool {
         if !self.due.is_empty() || !self.frozen.is_empty() {

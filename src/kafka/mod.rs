@@ -75,6 +75,12 @@ pub trait Broker {
     /// [`consumer::Error::Retry`] when nobody answered within `timeout`.
     fn log_ends(&self, partition: i32, timeout: Duration) -> Result<LogEnds, consumer::Error>;
 
+    /// Returns the next offset that the client would read of a running partition, if it has read anything of it.
+    ///
+    /// Passes transaction markers and aborted records, which no record's offset does: with [`Broker::log_ends`] it tells
+    /// whether a partition is read to its end. Costs no round trip.
+    fn position(&self, partition: i32) -> Option<i64>;
+
     /// Begins to restore a partition that was assigned. Several can be under way.
     fn begin_restore(&self, partition: i32) -> Result<(), restore::Error>;
 
