@@ -254,7 +254,7 @@ const LONGEST_REST: &str = concat!(
 
 const LONGEST_HEADERS: &str = concat!(
     "content-type application/json ce_specversion 1.0 ce_id 00000000-0000-0000-0000-000000000000:4294967295 ",
-    "ce_source /livesession/ ce_type livesession.session.withdrawn.v1 ce_time 9999-12-31T23:59:59.999Z ce_subject ",
+    "ce_source /livesession/ ce_type livesession.session.withdrawn.v1 ce_time 9999-12-31T23:59:59.999Z ce_subject  ",
     "ce_dataschema urn:livesession:session:v1 __value_schema_id 00000000-0000-0000-0000-000000000000",
 );
 
@@ -293,4 +293,101 @@ pub fn worst_case_bytes(max_segments: u32, max_session_bytes: u64) -> u64 {
     (u64::from(max_segments) * per_segment)
         .saturating_add(max_session_bytes.max(LARGEST_SEGMENT_TEXT))
         .saturating_add(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::grouping::{Anomaly, Cause, Head, NewSegment, Status};
+
+    fn written(write: impl Fn(&mut Json<'_>)) -> String {
+        let mut out = Vec::new();
+        write(&mut Json { out: &mut out });
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn numbers_are_decimal() {
+        for number in [0, 1, 9, 10, 99, 100, -1, -9, -10, i64::MAX, i64::MIN] {
+            assert_eq!(written(|json| json.number(number)), number.to_string());
+        }
+    }
+
+    #[test]
+    fn every_character_is_escaped_as_serde_does_it() {
+        for character in (0..=0x2_fff).filter_map(char::from_u32).chain([char::MAX]) {
+            let text = format!("a{character}b");
+            assert_eq!(written(|json| json.text(&text)), serde_json::to_string(&text).unwrap(), "{character:?}");
+        }
+    }
+
+    #[test]
+    fn longest_forms_are_those_that_are_written() {
+        let nil = SessionId::parse("00000000-0000-0000-0000-000000000000");
+        let segment = NewSegment {
+            file_id: "",
+            start: Timestamp::MIN,
+            end: Timestamp::MAX,
+            url: None,
+            format: None,
+            task_id: None,
+            template_id: None,
+            bitrate_kbps: Some(i64::MAX),
+            media_ms: Some(i64::MAX),
+            size_bytes: Some(i64::MAX),
+            anomalies: Anomaly::ALL.into_iter().collect(),
+        };
+        let span = Interval { start: Timestamp::MIN, end: Timestamp::MAX };
+        let head = Head {
+            session_id: nil.unwrap(),
+            revision: u32::MAX,
+            continues: nil,
+            close_cause: Some(Cause::EndOfInput),
+            start: span.start,
+            end: span.end,
+            recorded: span.duration(),
+            first_offset: i64::MAX,
+            last_offset: i64::MAX,
+            watermark: Timestamp::MAX,
+            seed_offset: i64::MAX,
+            segments: 1,
+        };
+        let publication = Publication {
+            stream: "".into(),
+            head,
+            status: Status::Withdrawn,
+            merged_into: nil,
+            gaps: vec![span],
+            segments: vec![Arc::new(Segment::new(i64::MAX, &segment))],
+            allowed_at: Timestamp::MAX,
+        };
+        let mut value = Vec::new();
+        encode(&publication, Source { topic: "", partition: i32::MAX }, &mut value);
+        // One segment: the first index, a count of 1. An interval of the longest length begins in 1970.
+        let list = |longest: &str| format!("[{}]", longest.strip_suffix(',').unwrap());
+        let expected = LONGEST_REST
+            .replacen("[]", &list(LONGEST_GAP), 1)
+            .replacen("[]", &list(&LONGEST_RENDITION.replace("4294967295", "1")), 1)
+            .replacen("[]", &list(&LONGEST_SEGMENT.replace("4294967295", "0")), 1)
+            .replace(r#""start":"9999-12-31T23:59:59.999Z""#, r#""start":"1970-01-01T00:00:00.000Z""#);
+        assert_eq!(String::from_utf8(value).unwrap(), expected);
+
+        let headers = headers(&publication, "");
+        let headers: Vec<_> = headers.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        let (ours, registry) = LONGEST_HEADERS.split_once(" __value_schema_id ").unwrap();
+        assert_eq!(headers.join(" "), ours);
+        assert_eq!(registry.len(), 36);
+    }
+
+    #[test]
+    fn no_name_is_longer_than_those_in_the_longest_forms() {
+        for cause in Cause::ALL {
+            assert!(cause.as_str().len() <= Cause::EndOfInput.as_str().len());
+        }
+        for status in [Status::Closed, Status::Withdrawn, Status::Open] {
+            assert!(status.as_str().len() <= Status::Withdrawn.as_str().len());
+        }
+    }
 }

@@ -75,12 +75,17 @@ fn all_texts(text: &str) -> NewSegment<'_> {
 #[test]
 fn record_of_a_session_within_the_limits_is_within_the_bound() {
     let Settings { max_session_segments, max_session_bytes, .. } = Settings::default();
-    for texts in [only_url, all_texts] {
+    // A template counts twice among the texts and is written once, in its rendition: the bound is looser there.
+    let cases: [(fn(&str) -> NewSegment<'_>, u64); 2] = [(only_url, 104), (all_texts, 130)];
+    for (texts, percent) in cases {
         for segments in [1, 2, 100, max_session_segments] {
-            let bytes = record_bytes(&worst(segments, max_session_bytes, texts));
+            let publication = worst(segments, max_session_bytes, texts);
+            let used: u64 = publication.segments.iter().map(|segment| segment.text_bytes()).sum();
+            // What the texts leave of their limit could be filled with more text.
+            let bytes = record_bytes(&publication) + max_session_bytes - used;
             let bound = worst_case_bytes(segments, max_session_bytes);
             assert!(bytes <= bound, "{segments} segments: {bytes} bytes, bound {bound}");
-            assert!(bound * 10 <= bytes * 13, "{segments} segments: {bytes} bytes, bound {bound}");
+            assert!(bound * 100 <= bytes * percent, "{segments} segments: {bytes} bytes, bound {bound}");
         }
     }
 }
