@@ -1,0 +1,126 @@
+//! The closed lists of label values.
+//!
+//! A label that a stream, a session, a file or an error text could reach would make one series per value, and no alert
+//! sums over what does not exist yet. So a value is an enum here, or one of a list given at construction, and every
+//! series is there at 0 from the start.
+//!
+//! These enums repeat what other modules know by richer types: metrics is a leaf, and a variant that is counted twice
+//! under two names would be found by nobody.
+
+/// Declares a list of label values: an enum, its members in order, and the text of each.
+macro_rules! labels {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ })+) => { $(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+
+        impl $name {
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+
+            pub const fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text),+ }
+            }
+        }
+    )+ };
+}
+
+labels! {
+    /// What became of a record of the input.
+    Outcome {
+        Accepted = "accepted",
+        /// A file already known, with the same times.
+        Duplicate = "duplicate",
+        /// A file already known, with other times.
+        Conflict = "conflict",
+        Late = "late",
+        Rejected = "rejected",
+        Hint = "hint",
+        /// Not about recording, or null.
+        Other = "other",
+    }
+
+    /// What a publication did to its session.
+    Change {
+        /// The first revision.
+        Closed = "closed",
+        Amended = "amended",
+        Withdrawn = "withdrawn",
+    }
+
+    /// What moved a watermark.
+    Advance {
+        Segment = "segment",
+        Hint = "hint",
+        Punctuation = "punctuation",
+    }
+
+    /// How a transaction ended.
+    Transaction {
+        Committed = "committed",
+        Aborted = "aborted",
+        /// Another producer with the same transactional id has taken over.
+        Fenced = "fenced",
+        /// Nobody can say whether it was committed.
+        Unknown = "unknown",
+    }
+
+    /// What a worker spends its time on.
+    Phase {
+        Poll = "poll",
+        Decode = "decode",
+        Group = "group",
+        Encode = "encode",
+        Commit = "commit",
+        Restore = "restore",
+    }
+
+    /// How the assignment changed.
+    Rebalance {
+        Assign = "assign",
+        Revoke = "revoke",
+        /// Taken away without a chance to commit.
+        Lost = "lost",
+    }
+
+    /// What kind of error Kafka reported.
+    KafkaError {
+        Transport = "transport",
+        Auth = "auth",
+        Timeout = "timeout",
+        Other = "other",
+    }
+
+    /// How a transaction of the index ended.
+    IndexTransaction {
+        Committed = "committed",
+        Failed = "failed",
+    }
+
+    /// A file of the index.
+    IndexFile {
+        Db = "db",
+        Wal = "wal",
+    }
+}
+
+/// The lists that other modules own: dead letter reasons, anomalies of accepted notifications, causes of a close.
+///
+/// Names come in as text, because metrics knows no other module.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Labels {
+    pub reasons: &'static [&'static str],
+    pub anomalies: &'static [&'static str],
+    pub causes: &'static [&'static str],
+}
+
+/// Returns where `name` stands in `list`.
+///
+/// # Panics
+///
+/// In debug builds if it is not there: the list given at construction was incomplete. In release builds the caller counts
+/// nothing, since a worker must not stop for a counter.
+pub(super) fn place(list: &[&str], name: &str) -> Option<usize> {
+    let found = list.iter().position(|known| *known == name);
+    debug_assert!(found.is_some(), "unknown label value {name:?}, not in {list:?}");
+    found
+}

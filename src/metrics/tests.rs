@@ -1,0 +1,310 @@
+//! The list of metrics, conservation, and what a revoked partition leaves behind.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::*;
+use crate::time::Millis;
+
+const LABELS: Labels = Labels {
+    reasons: &[
+        "too_large",
+        "not_json",
+        "too_deep",
+        "not_an_object",
+        "no_event_type",
+        "no_stream",
+        "bad_id",
+        "no_file",
+        "no_event_time",
+        "no_end",
+        "no_start",
+        "inverted_interval",
+        "interval_too_long",
+        "ahead_of_clock",
+        "late",
+        "conflict",
+    ],
+    anomalies: &["field_unreadable", "start_rebuilt", "time_scaled", "url_as_id", "usec_ignored"],
+    causes: &["watermark", "push_ended", "max_hold", "limit", "end_of_input"],
+};
+
+fn metrics() -> Metrics {
+    Metrics::new(LABELS)
+}
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_ms(ms).unwrap()
+}
+
+/// Reads the series of a rendered text, by name with labels.
+fn series(metrics: &Metrics) -> BTreeMap<String, f64> {
+    let text = metrics.render();
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.rsplit_once(' ').unwrap())
+        .map(|(name, value)| (name.trim_start_matches("livesession_").to_owned(), value.parse().unwrap()))
+        .collect()
+}
+
+fn sum(series: &BTreeMap<String, f64>, family: &str) -> f64 {
+    series.iter().filter(|(name, _)| name.split('{').next() == Some(family)).map(|(_, value)| value).sum()
+}
+
+/// Lists every metric as `schemas/metrics.txt` does.
+fn list() -> String {
+    let metrics = metrics();
+    metrics.assigned(0);
+    metrics.index_lag(0, 0);
+    metrics.http_routes(&["/metrics"]);
+    let identity = Identity { librdkafka: "1", sqlite: "1", application_id: "livesession", input: "i", output: "o" };
+    metrics.identify(identity);
+
+    let mut list = String::from("# name | type | labels (closed lists of values in braces) | help\n");
+    for family in metrics.registry.gather() {
+        let mut labels: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for pair in family.get_metric().iter().flat_map(|metric| metric.get_label()) {
+            let values = labels.entry(pair.name()).or_default();
+            if !values.contains(&pair.value()) {
+                values.push(pair.value());
+            }
+        }
+        let mut texts = Vec::new();
+        for (label, values) in labels {
+            let open = matches!(
+                label,
+                "partition"
+                    | "route"
+                    | "code"
+                    | "version"
+                    | "librdkafka"
+                    | "sqlite"
+                    | "application_id"
+                    | "input"
+                    | "output"
+            );
+            texts.push(if open { label.to_owned() } else { format!("{label}{{{}}}", values.join(" ")) });
+        }
+        let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+        writeln!(list, "{} | {kind} | {} | {}", family.name(), texts.join(", "), family.help()).unwrap();
+    }
+    list
+}
+
+#[test]
+fn list_of_metrics_is_as_committed() {
+    let list = list();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/metrics.txt");
+    if std::env::var_os("UPDATE_GOLDENS").is_some() {
+        std::fs::write(path, &list).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap();
+    assert_eq!(list, committed, "after a change that is meant: UPDATE_GOLDENS=1 cargo test --lib metrics");
+}
+
+#[test]
+fn help_text_is_the_first_line_of_the_documentation() {
+    let source = include_str!("mod.rs");
+    let body = source.split("pub struct Metrics {").nth(1).unwrap().split("\n}").next().unwrap();
+    let mut documented = BTreeMap::new();
+    let mut help = None;
+    for line in body.lines().map(str::trim) {
+        if let Some(text) = line.strip_prefix("///") {
+            help.get_or_insert(text.trim());
+        } else if let Some((field, _)) = line.split_once(':') {
+            if let Some(text) = help.take() {
+                documented.insert(format!("livesession_{field}"), text.to_owned());
+            }
+        }
+    }
+    let mut shown = BTreeMap::new();
+    for line in list().lines().filter(|line| line.starts_with("livesession_")) {
+        let columns: Vec<&str> = line.split(" | ").collect();
+        shown.insert(columns[0].to_owned(), columns[3].to_owned());
+    }
+    assert_eq!(documented, shown);
+}
+
+#[test]
+fn every_series_with_a_closed_list_of_labels_is_there_at_zero() {
+    let series = series(&metrics());
+    let expected = [
+        ("input_records_total", Outcome::ALL.len()),
+        ("dead_letters_total", LABELS.reasons.len()),
+        ("segment_anomalies_total", LABELS.anomalies.len()),
+        ("sessions_closed_total", LABELS.causes.len()),
+        ("watermark_advances_total", 3),
+        ("publications_total", 3),
+        ("transactions_total", 4),
+        ("loop_seconds_total", 6),
+        ("rebalances_total", 3),
+        ("kafka_errors_total", 4),
+        ("sessions_in_memory", 2),
+        ("index_transactions_total", 2),
+        ("index_size_bytes", 2),
+    ];
+    for (family, count) in expected {
+        let found: Vec<_> = series.iter().filter(|(name, _)| name.starts_with(&format!("{family}{{"))).collect();
+        assert_eq!(found.len(), count, "{family}");
+        assert!(found.iter().all(|(_, value)| **value == 0.0), "{family}: {found:?}");
+    }
+}
+
+#[test]
+fn records_read_are_the_sum_of_their_outcomes() {
+    let metrics = metrics();
+    let mut counts = metrics.counts();
+    for (turn, outcome) in Outcome::ALL.iter().cycle().take(1_000).enumerate() {
+        counts.read();
+        counts.outcome(*outcome);
+        match outcome {
+            Outcome::Late => counts.dead_letter("late"),
+            Outcome::Conflict => counts.dead_letter("conflict"),
+            Outcome::Rejected => counts.dead_letter(LABELS.reasons[turn % 14]),
+            _ => {}
+        }
+        if turn % 100 == 99 {
+            metrics.commit(&counts, at(0));
+            counts.clear();
+        }
+    }
+    let series = series(&metrics);
+    assert_eq!(series["input_records_read_total"], 1_000.0);
+    assert_eq!(sum(&series, "input_records_total"), 1_000.0);
+    let refused: f64 = ["conflict", "late", "rejected"]
+        .iter()
+        .map(|name| series[&format!("input_records_total{{outcome=\"{name}\"}}")])
+        .sum();
+    assert_eq!(sum(&series, "dead_letters_total"), refused);
+    assert_eq!(series["dead_letters_total{reason=\"late\"}"], series["input_records_total{outcome=\"late\"}"]);
+}
+
+#[test]
+fn an_aborted_transaction_counts_nothing() {
+    let metrics = metrics();
+    let before = series(&metrics);
+    let mut counts = metrics.counts();
+    counts.read();
+    counts.outcome(Outcome::Accepted);
+    counts.anomaly("url_as_id");
+    counts.dead_letter("late");
+    counts.advance(Advance::Segment);
+    counts.amended();
+    counts.withdrawn();
+    counts.forgotten(0, 3);
+    let closed = Closed { cause: "watermark", allowed_at: at(0), duration: Millis::from_secs(60), segments: 2 };
+    counts.closed(closed, [Millis::from_secs(5)]);
+    counts.clear();
+    metrics.commit(&counts, at(1_000));
+    let without_process = |all: BTreeMap<String, f64>| -> Vec<(String, f64)> {
+        all.into_iter().filter(|(name, _)| !name.starts_with("process_")).collect()
+    };
+    assert_eq!(without_process(before), without_process(series(&metrics)));
+}
+
+#[test]
+fn a_first_publication_is_measured_once() {
+    let metrics = metrics();
+    let mut counts = metrics.counts();
+    let closed =
+        Closed { cause: "push_ended", allowed_at: at(10_000), duration: Millis::from_secs(3_600), segments: 3 };
+    counts.closed(closed, [Millis::from_secs(20), Millis::from_secs(180)]);
+    counts.amended();
+    metrics.commit(&counts, at(12_500));
+    let series = series(&metrics);
+    assert_eq!(series["publications_total{change=\"closed\"}"], 1.0);
+    assert_eq!(series["publications_total{change=\"amended\"}"], 1.0);
+    assert_eq!(series["sessions_closed_total{cause=\"push_ended\"}"], 1.0);
+    assert_eq!(series["publish_delay_seconds_sum"], 2.5);
+    assert_eq!(series["publish_delay_seconds_bucket{le=\"2\"}"], 0.0);
+    assert_eq!(series["publish_delay_seconds_bucket{le=\"5\"}"], 1.0);
+    assert_eq!(series["session_duration_seconds_sum"], 3_600.0);
+    assert_eq!(series["session_segments_sum"], 3.0);
+    assert_eq!(series["session_gap_seconds_count"], 2.0);
+    assert_eq!(series["session_gap_seconds_bucket{le=\"180\"}"], 2.0, "a bound is inclusive");
+}
+
+#[test]
+fn a_revoked_partition_leaves_no_series_and_no_share_of_the_sums() {
+    let metrics = metrics();
+    metrics.assigned(3);
+    metrics.assigned(4);
+    metrics.lag(3, 7);
+    metrics.watermark(3, at(1_500));
+    metrics.sizes(3, Sizes { open: 2, closed: 5, bytes: 100 });
+    metrics.sizes(4, Sizes { open: 1, closed: 1, bytes: 11 });
+    metrics.restoring(4, 40);
+    let mut counts = metrics.counts();
+    counts.forgotten(3, 9);
+    metrics.commit(&counts, at(0));
+    let owned = series(&metrics);
+    assert_eq!(owned["partition_lag_records{partition=\"3\"}"], 7.0);
+    assert_eq!(owned["partition_lag_records{partition=\"4\"}"], 0.0);
+    assert_eq!(owned["partition_watermark_timestamp_seconds{partition=\"3\"}"], 1.5);
+    assert_eq!(owned["sessions_forgotten_total{partition=\"3\"}"], 9.0);
+    assert_eq!(owned["sessions_in_memory{state=\"open\"}"], 3.0);
+    assert_eq!(owned["sessions_in_memory{state=\"closed\"}"], 6.0);
+    assert_eq!(owned["state_bytes"], 111.0);
+    assert_eq!(owned["assigned_partitions"], 2.0);
+    assert_eq!(owned["restoring_partitions"], 1.0);
+    assert_eq!(owned["restore_remaining_records"], 40.0);
+
+    metrics.revoked(3);
+    metrics.lag(3, 1);
+    metrics.watermark(3, at(1));
+    metrics.sizes(3, Sizes { open: 9, closed: 9, bytes: 9 });
+    metrics.commit(&counts, at(0));
+    let left = series(&metrics);
+    assert!(left.keys().all(|name| !name.contains("partition=\"3\"")), "{left:?}");
+    assert_eq!(left["sessions_in_memory{state=\"open\"}"], 1.0);
+    assert_eq!(left["assigned_partitions"], 1.0);
+    metrics.restored(4, Duration::from_secs(2));
+    let restored = series(&metrics);
+    assert_eq!(restored["restoring_partitions"], 0.0);
+    assert_eq!(restored["restore_duration_seconds_sum"], 2.0);
+}
+
+#[test]
+fn a_partition_that_went_to_another_worker_of_the_process_keeps_its_series() {
+    let metrics = metrics();
+    metrics.assigned(0);
+    metrics.assigned(0);
+    metrics.revoked(0);
+    metrics.lag(0, 5);
+    assert_eq!(series(&metrics)["partition_lag_records{partition=\"0\"}"], 5.0);
+    assert_eq!(series(&metrics)["assigned_partitions"], 1.0);
+    metrics.revoked(0);
+    metrics.revoked(0);
+    assert_eq!(series(&metrics)["assigned_partitions"], 0.0);
+}
+
+#[test]
+fn the_slowest_loop_is_shown() {
+    let metrics = metrics();
+    assert_eq!(series(&metrics)["last_turn_timestamp_seconds"], 0.0);
+    let first = metrics.turn(at(1_000));
+    let second = metrics.turn(at(2_000));
+    assert_eq!(series(&metrics)["last_turn_timestamp_seconds"], 1.0);
+    first.turned(at(5_250));
+    assert_eq!(series(&metrics)["last_turn_timestamp_seconds"], 2.0);
+    second.turned(at(9_000));
+    assert_eq!(series(&metrics)["last_turn_timestamp_seconds"], 5.25);
+    assert_eq!(first.last(), at(5_250));
+}
+
+#[test]
+fn a_failed_index_transaction_does_not_count_as_fresh() {
+    let metrics = metrics();
+    metrics.index_transaction(IndexTransaction::Committed, at(1_000));
+    metrics.index_transaction(IndexTransaction::Failed, at(9_000));
+    let series = series(&metrics);
+    assert_eq!(series["index_last_commit_timestamp_seconds"], 1.0);
+    assert_eq!(series["index_transactions_total{outcome=\"failed\"}"], 1.0);
+}
+
+#[test]
+#[cfg(debug_assertions)]
+#[should_panic(expected = "unknown label value \"bad_mood\"")]
+fn an_unknown_label_value_is_a_defect() {
+    metrics().counts().dead_letter("bad_mood");
+}
