@@ -229,10 +229,7 @@ impl Rules {
 
     /// Reads the stream key (rule 7).
     fn read_stream(&self, fields: &Fields<'_>, stream: &mut String) -> Result<(), Reason> {
-        // Absence first: a topic that lacks the field says so, whatever else is wrong with it.
-        if fields.get(Field::StreamId).is_absent() {
-            return Err(Reason::NoStream);
-        }
+        // First, so that its absence is the reason whatever the other parts are.
         let stream_id = fields.get(Field::StreamId).identity()?.ok_or(Reason::NoStream)?;
         let (app, appname) = match self.key_parts {
             KeyParts::AppAppnameStreamId => {
