@@ -8,7 +8,8 @@
 //! * What is secret, personal or ignored (`stream_param`, `sign`, `user_ip`, `callback_ext`, …) has no [`Field`]: it cannot
 //!   be read by mistake.
 //! * A string without escapes is lent from the record; one with escapes is unescaped once, into the decoder's buffer, and
-//!   only if its event needs it. An escape that is half of a surrogate pair is found then, hence only in what is read. Names are read, all of them: half a pair in one is an error.
+//!   only if its event needs it. An escape that is half of a surrogate pair is found then, hence only in what is read. Names
+//!   are read, all of them: half a pair in one is an error.
 //! * To trim is to take off ASCII white space: space, tab, line feed, form feed, carriage return.
 
 use std::fmt;
