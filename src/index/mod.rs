@@ -40,6 +40,7 @@
 mod error;
 mod lookup;
 mod maintain;
+mod names;
 mod query;
 pub mod rows;
 mod schema;

@@ -23,8 +23,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 
 use super::error::{At, Error};
 use super::rows::{Gap, Record, Segment, Session, Stream};
-use super::writer::read_names;
-use super::{CLOSED, schema};
+use super::{CLOSED, names, schema};
 use crate::clock;
 
 /// How long one view may take, in seconds.
@@ -419,7 +418,7 @@ pub(super) fn read_segment(row: &Row<'_>, first: usize) -> rusqlite::Result<Segm
         end_ms: row.get(first + 7)?,
         media_ms: row.get(first + 8)?,
         size_bytes: row.get(first + 9)?,
-        anomalies: read_names(&anomalies),
+        anomalies: names::read(&anomalies),
         input_offset: row.get(first + 11)?,
     })
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params};
 
 use super::error::{At, Error};
+use super::names;
 use super::rows::{Record, Segment, Session};
 use super::schema;
 
@@ -326,30 +327,10 @@ fn store_segment(insert: &mut Statement<'_>, session_no: i64, seq: i64, segment:
         segment.end_ms,
         segment.media_ms,
         segment.size_bytes,
-        write_names(&segment.anomalies),
+        names::write(&segment.anomalies),
         segment.input_offset
     ])?;
     Ok(())
-}
-
-/// Writes names as a JSON array.
-///
-/// Anomalies are snake_case words. One that is not (from another producer) is written without the characters that would
-/// need an escape, so that the column stays valid JSON and serde stays out of here.
-fn write_names(names: &[String]) -> String {
-    let mut text = String::from("[");
-    for (index, name) in names.iter().enumerate() {
-        let comma = if index == 0 { "" } else { "," };
-        let plain: String = name.chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\')).collect();
-        text.push_str(&format!("{comma}\"{plain}\""));
-    }
-    text.push(']');
-    text
-}
-
-/// Reads back what [`write_names`] wrote.
-pub(super) fn read_names(text: &str) -> Vec<String> {
-    text.split('"').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 fn meta_number(connection: &Connection, key: &str) -> rusqlite::Result<i64> {

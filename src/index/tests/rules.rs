@@ -163,14 +163,21 @@ fn changes_are_numbered_across_restarts() {
 }
 
 #[test]
-fn odd_anomaly_names_keep_the_column_valid() {
+fn any_anomaly_name_is_read_back_and_keeps_the_column_valid() {
     let scratch = Scratch::new("rules");
     let path = scratch.path("index.db");
     let mut odd = record("s-1", 1, "room-7", 0, 10, &["a"]);
-    odd.segments[0].anomalies = vec!["a\"b\\c\nd".to_owned(), String::new(), "été".to_owned()];
-    writer(&path).apply(&[odd], &[]).unwrap();
-    let found = stored(&path, "s-1").unwrap();
-    assert_eq!(found.segments[0].anomalies, ["abcd", "", "été"]);
+    let names = ["a\"b", "\\", "\\\"", "c\nd\u{0}\u{1f}", "", "été", "\u{10ffff}", ",", "[]", "\\u0041"];
+    odd.segments[0].anomalies = names.map(str::to_owned).into();
+    let mut writer = writer(&path);
+    writer.apply(std::slice::from_ref(&odd), &[]).unwrap();
+    assert_eq!(stored(&path, "s-1"), Some(odd));
+    let read = "SELECT value FROM segment, json_each(anomalies) ORDER BY id";
+    let values: Vec<String> = {
+        let mut statement = writer.connection.prepare(read).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    assert_eq!(values, names, "as SQLite reads it");
 }
 
 #[test]
