@@ -10,6 +10,7 @@ pub mod indexer;
 pub mod kafka;
 pub mod metrics;
 pub mod partition;
+pub mod projection;
 pub mod time;
 pub mod wire;
 pub mod worker;
