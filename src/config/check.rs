@@ -408,3 +408,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+mod tests;
