@@ -1,3 +1,5 @@
+//! Arguments in, exit code out. Nothing testable lives here: see `livesession::cli`.
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

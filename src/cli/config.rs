@@ -3,6 +3,7 @@
 //! `show` writes TOML that could be a configuration file, with the origin of each value behind it, so that there is one
 //! notation to learn. Secrets are masked by the settings themselves.
 
+use super::clients;
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::settings::AllSettings;
@@ -25,7 +26,7 @@ enum Action {
         #[command(flatten)]
         settings: AllSettings,
     },
-    /// Says what is wrong, without talking to Kafka; exit 78 if anything is.
+    /// Says what is wrong, without talking to a broker; exit 78 if anything is.
     Check {
         #[command(flatten)]
         settings: AllSettings,
@@ -40,7 +41,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
             if json { show_json(&loaded, out)? } else { show_toml(&loaded, out)? }
         }
         Action::Check { settings } => {
-            settings.load()?;
+            clients::check(&settings.load()?)?;
             out.line("no problems in the configuration")?;
         }
     }

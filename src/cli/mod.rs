@@ -5,6 +5,7 @@
 //! [`settings::AllSettings::load`] or [`settings::GroupingSettings::load`], writes to `out` and nowhere else, and prints no
 //! error: [`main`] does, once, for all of them.
 
+pub mod clients;
 pub mod completions;
 pub mod config;
 pub mod exit;

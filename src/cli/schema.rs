@@ -7,7 +7,14 @@ use super::exit::{Exit, Failure};
 use super::output::Output;
 
 /// Name and text of every schema.
-const SCHEMAS: [(&str, &str); 1] = [("config", include_str!("../../schemas/config.v1.schema.json"))];
+const SCHEMAS: [(&str, &str); 6] = [
+    ("notification", include_str!("../../schemas/notification.v1.schema.json")),
+    ("session", include_str!("../../schemas/session.v1.schema.json")),
+    ("dead-letter", include_str!("../../schemas/dead-letter.v1.schema.json")),
+    ("problem", include_str!("../../schemas/problem.v1.schema.json")),
+    ("config", include_str!("../../schemas/config.v1.schema.json")),
+    ("asyncapi", include_str!("../../schemas/asyncapi.yaml")),
+];
 
 /// Prints the schemas of what enters and leaves.
 #[derive(clap::Args, Debug)]
@@ -36,4 +43,24 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_schema_of_the_folder_can_be_printed() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas");
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let file = entry.unwrap().file_name().into_string().unwrap();
+            names.extend(file.strip_suffix(".v1.schema.json").map(str::to_owned));
+        }
+        names.push("asyncapi".to_owned());
+        let mut known = SCHEMAS.map(|(name, _)| name.to_owned());
+        names.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(names, known);
+    }
 }

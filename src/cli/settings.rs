@@ -14,6 +14,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 use super::exit::{Exit, Failure};
 use super::logging;
 use crate::config::{self, Config, DEFAULT_FILE, Flag, Kind, Knowledge, Loaded, Problems, Scope, Setting, Sources};
+use crate::kafka;
 use crate::wire::session::worst_case_bytes;
 
 const FILE_FLAG: &str = "config";
@@ -78,7 +79,11 @@ impl Given {
             environment: std::env::vars_os().collect(),
             flags: self.flags.clone(),
         };
-        let knowledge = Knowledge { worst_case_bytes, log_filter_fault: logging::filter_fault };
+        let knowledge = Knowledge {
+            worst_case_bytes,
+            log_filter_fault: logging::filter_fault,
+            protected_property: kafka::properties::protected,
+        };
         config::load(&sources, scope, knowledge).map_err(Failure::from)
     }
 

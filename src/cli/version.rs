@@ -2,6 +2,7 @@
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
+use crate::kafka;
 
 /// Prints the version, and what it was built with.
 #[derive(clap::Args, Debug)]
@@ -11,5 +12,6 @@ pub struct Args {}
 pub fn run(_args: Args, out: &mut Output) -> Result<Exit, Failure> {
     out.line(&format!("{} {}", super::NAME, env!("CARGO_PKG_VERSION")))?;
     out.line(&format!("needs rust {} to build", env!("CARGO_PKG_RUST_VERSION")))?;
+    out.line(&format!("librdkafka {}", kafka::version::library()))?;
     Ok(Exit::Ok)
 }

@@ -61,7 +61,7 @@ impl<'a> Checker<'a> {
         checker.check_timeouts();
         checker.check_brokers();
         checker.check_files();
-        checker.check_properties();
+        checker.check_properties(knowledge.protected_property);
         checker
     }
 
@@ -258,7 +258,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Checks what passes through, and whether login and encryption are complete.
-    fn check_properties(&mut self) {
+    fn check_properties(&mut self, protected: fn(&str) -> Option<&'static str>) {
         let kafka = &self.config.kafka;
         let from_file = match &kafka.properties_file {
             None => Properties::default(),
@@ -273,8 +273,10 @@ impl<'a> Checker<'a> {
             ("kafka.consumer.properties", &kafka.consumer.properties),
             ("kafka.producer.properties", &kafka.producer.properties),
         ] {
-            for text in properties.refusals() {
-                self.need(false, &[setting], text, "");
+            for (name, _) in properties.iter() {
+                if let Some(reason) = protected(name) {
+                    self.need(false, &[setting], format!("`{name}` cannot be set: {reason}"), "take it out");
+                }
             }
         }
         let mut shared = from_file;

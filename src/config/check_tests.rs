@@ -9,7 +9,11 @@ use crate::config::value::Bytes;
 
 fn knowledge() -> Knowledge {
     let log_filter_fault = |filter: &str| filter.contains('!').then(|| "is no filter".to_owned());
-    Knowledge { worst_case_bytes: |segments, bytes| u64::from(segments) * 512 + bytes, log_filter_fault }
+    Knowledge {
+        worst_case_bytes: |segments, bytes| u64::from(segments) * 512 + bytes,
+        log_filter_fault,
+        protected_property: |name| (name.contains("acks") || name.contains("transactional")).then_some("it is ours"),
+    }
 }
 
 /// Returns the settings at fault after a change of the defaults.

@@ -30,7 +30,7 @@ pub use choices::{LogFormat, SaslMechanism, SecurityProtocol, Start, StreamKey};
 pub use layers::{DEFAULT_FILE, FILE_VARIABLE, Flag, PREFIX, Sources, variable_name};
 pub use model::{Client, Config, Grouping, Http, Index, Input, Kafka, Output, PasswordError, Topics};
 pub use problem::{Origin, Problem, Problems};
-pub use properties::{FileError, Properties, is_secret, refusal};
+pub use properties::{FileError, Properties, is_secret};
 pub use settings::{SETTINGS, Setting};
 pub use value::{Bytes, Field, Kind, Value};
 
@@ -65,6 +65,8 @@ pub struct Knowledge {
     pub worst_case_bytes: fn(u32, u64) -> u64,
     /// What is wrong with a log filter, if anything.
     pub log_filter_fault: fn(&str) -> Option<String>,
+    /// Why a setting of librdkafka cannot be set by hand, or `None` if it can.
+    pub protected_property: fn(&str) -> Option<&'static str>,
 }
 
 /// Reads all layers and checks the result.

@@ -1,8 +1,7 @@
 //! Settings of librdkafka that pass through, and the entries of `[[grouping.override]]`: what only a file can hold.
 //!
-//! Names are checked against two lists and no more: what a guarantee rests on is **protected** and refused by name, and
-//! what holds a secret is masked wherever it is shown. Whether librdkafka knows a name, and its range, is the Kafka
-//! side's question, since the answer depends on how the library was built.
+//! What holds a secret is masked wherever it is shown. Which names are ours and cannot be set, which librdkafka knows, and
+//! their ranges are the Kafka side's knowledge.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,49 +15,6 @@ use super::value::{Field, Kind, Value};
 
 /// What stands in the place of a secret.
 pub const MASK: &str = "********";
-
-/// Settings of librdkafka that are ours, each with the setting to use instead; empty if there is none.
-///
-/// Aliases are listed too: librdkafka takes either name.
-const PROTECTED: [(&str, &str); 28] = [
-    ("acks", ""),
-    ("auto.commit.enable", ""),
-    ("auto.commit.interval.ms", ""),
-    ("auto.offset.reset", "input.start"),
-    ("bootstrap.servers", "kafka.brokers"),
-    ("delivery.timeout.ms", "kafka.transaction_timeout"),
-    ("enable.auto.commit", ""),
-    ("enable.auto.offset.store", ""),
-    ("enable.gapless.guarantee", ""),
-    ("enable.idempotence", ""),
-    ("enable.partition.eof", ""),
-    ("group.id", "application_id"),
-    ("group.instance.id", "kafka.group_instance_id"),
-    ("group.protocol", ""),
-    ("isolation.level", ""),
-    ("max.poll.interval.ms", "kafka.max_poll_interval"),
-    ("message.max.bytes", "output.max_record_bytes"),
-    ("message.timeout.ms", "kafka.transaction_timeout"),
-    ("metadata.broker.list", "kafka.brokers"),
-    ("offset.store.method", ""),
-    ("partition.assignment.strategy", ""),
-    ("partitioner", ""),
-    ("partitioner.class", ""),
-    ("request.required.acks", ""),
-    ("session.timeout.ms", "kafka.session_timeout"),
-    ("statistics.interval.ms", ""),
-    ("transaction.timeout.ms", "kafka.transaction_timeout"),
-    ("transactional.id", "transactional_id"),
-];
-
-/// Returns why a setting of librdkafka cannot be passed through, or `None` if it can.
-pub fn refusal(name: &str) -> Option<String> {
-    let (_, instead) = PROTECTED.iter().find(|(protected, _)| *protected == name)?;
-    Some(match *instead {
-        "" => format!("`{name}` is protected, because a guarantee rests on it: take it out"),
-        setting => format!("`{name}` is protected: set {setting} instead"),
-    })
-}
 
 /// Returns whether the value of a setting of librdkafka is a secret.
 ///
@@ -103,11 +59,6 @@ impl Properties {
     /// Adds another set, whose values win.
     pub fn extend(&mut self, other: &Properties) {
         self.0.extend(other.0.clone());
-    }
-
-    /// Returns what speaks against each protected name.
-    pub fn refusals(&self) -> impl Iterator<Item = String> {
-        self.0.keys().filter_map(|name| refusal(name))
     }
 }
 
@@ -263,16 +214,6 @@ mod tests {
         let shown = format!("{properties:?} {}", properties.shown());
         assert!(!shown.contains("hunter2") && shown.contains("\"a\""), "{shown}");
         assert_eq!(properties.get("sasl.password"), Some("hunter2"));
-    }
-
-    #[test]
-    fn protected_names_are_refused_with_what_to_set_instead() {
-        let mut sorted = PROTECTED;
-        sorted.sort_unstable();
-        assert_eq!(sorted, PROTECTED, "in order, so that none is listed twice");
-        assert!(refusal("transaction.timeout.ms").unwrap().contains("kafka.transaction_timeout"));
-        assert!(refusal("acks").unwrap().contains("guarantee"));
-        assert_eq!(refusal("fetch.min.bytes"), None);
     }
 
     #[test]

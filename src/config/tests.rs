@@ -33,7 +33,11 @@ impl Drop for Folder {
 }
 
 fn knowledge() -> Knowledge {
-    Knowledge { worst_case_bytes: |segments, bytes| u64::from(segments) * 512 + bytes, log_filter_fault: |_| None }
+    Knowledge {
+        worst_case_bytes: |segments, bytes| u64::from(segments) * 512 + bytes,
+        log_filter_fault: |_| None,
+        protected_property: |_| None,
+    }
 }
 
 fn try_load(

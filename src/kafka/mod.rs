@@ -38,6 +38,7 @@ pub mod record;
 pub mod restore;
 pub mod settings;
 pub mod transaction;
+pub mod version;
 
 pub use record::{Header, Outgoing, Record};
 
