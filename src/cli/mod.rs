@@ -38,6 +38,7 @@ struct Cli {
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
+    Group(group::Args),
     Config(config::Args),
     Schema(schema::Args),
     Completions(completions::Args),
@@ -47,6 +48,7 @@ enum Command {
 
 fn dispatch(command: Command, out: &mut Output) -> Result<Exit, Failure> {
     match command {
+        Command::Group(args) => group::run(args, out),
         Command::Config(args) => config::run(args, out),
         Command::Schema(args) => schema::run(args, out),
         Command::Completions(args) => completions::run(args, out),

@@ -33,7 +33,7 @@ mod timeline;
 
 pub use grouper::{Arrival, Clock, Grouper, Placement};
 pub use hint::{Hint, HintKind, MAX_PUSHES, Push, Pushes};
-pub use outlook::{Outlook, Waiting};
+pub use outlook::{Fate, Outlook, Waiting};
 pub use overlay::{Changes, HeadChange};
 pub use policy::{Policy, Settings};
 pub use restore::{Error as RestoreError, Saved, SavedHead};

@@ -1,7 +1,7 @@
 //! Why a session is still open, and when it will close at the earliest.
 
 use super::grouper::Grouper;
-use super::session::Publication;
+use super::session::{Publication, SessionId};
 use crate::time::Timestamp;
 
 /// What an open session waits for.
@@ -27,7 +27,36 @@ pub struct Outlook {
     pub closes_after: Timestamp,
 }
 
+/// What has become of a session since it was last published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It stands as it was published.
+    Unchanged,
+    /// It has grown, or another one has taken it in: there is something to publish.
+    Changed,
+    /// It is no longer in memory: nothing that could still be accepted touches it.
+    Forgotten,
+}
+
 impl Grouper {
+    /// Returns what has become of a published session of `stream`.
+    pub fn fate(&self, stream: &str, id: SessionId) -> Fate {
+        let Some(number) = self.find_stream(stream) else { return Fate::Forgotten };
+        let timeline = &self.streams[number as usize];
+        for session in timeline.live.iter().chain(&timeline.frozen).map(|number| &self.sessions[*number as usize]) {
+            let is_absorbed =
+                session.past.as_ref().is_some_and(|past| past.absorbed.iter().any(|head| head.session_id == id));
+            let is_it = session.head().is_some_and(|head| head.session_id == id);
+            if is_absorbed || is_it && session.is_dirty() {
+                return Fate::Changed;
+            }
+            if is_it {
+                return Fate::Unchanged;
+            }
+        }
+        Fate::Forgotten
+    }
+
     /// Returns all sessions that have something to publish, by stream and time, and what each waits for.
     pub fn outlook(&self) -> Vec<Outlook> {
         let waiting = |session: &Publication| {

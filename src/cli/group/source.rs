@@ -33,6 +33,16 @@ pub enum Unusable {
     StdinTwice,
 }
 
+impl Unusable {
+    /// Returns what the system said, if that says more.
+    pub fn into_source(self) -> Option<io::Error> {
+        match self {
+            Unusable::Closed { source, .. } => Some(source),
+            Unusable::Missing { .. } | Unusable::Directory { .. } | Unusable::StdinTwice => None,
+        }
+    }
+}
+
 /// Why reading ended before the end of a file.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {

@@ -8,9 +8,7 @@
 //! * What is secret, personal or ignored (`stream_param`, `sign`, `user_ip`, `callback_ext`, …) has no [`Field`]: it cannot
 //!   be read by mistake.
 //! * A string without escapes is lent from the record; one with escapes is unescaped once, into the decoder's buffer, and
-//!   only if its event needs it. An escape that is half of a surrogate pair is found then, hence only in what is read. Names
-//!   are read, all of them: half a pair in one is an error.
-//! * To trim is to take off ASCII white space: space, tab, line feed, form feed, carriage return.
+//!   only if its event needs it. An escape that is half of a surrogate pair is found then, hence only in what is read.
 
 use std::fmt;
 
@@ -265,8 +263,8 @@ fn is_too_deep(json: &[u8]) -> bool {
     while let Some(byte) = bytes.next() {
         match byte {
             b'"' => in_string = !in_string,
-            // Only in a string, if this is JSON. What is escaped does not end it; the digits of `\u` do not matter.
-            b'\\' => {
+            b'\\' if in_string => {
+                // Whatever is escaped does not end the string; the other digits of `\u` do not matter.
                 bytes.next();
             }
             b'{' | b'[' if !in_string => {

@@ -229,7 +229,10 @@ impl Rules {
 
     /// Reads the stream key (rule 7).
     fn read_stream(&self, fields: &Fields<'_>, stream: &mut String) -> Result<(), Reason> {
-        // First, so that its absence is the reason whatever the other parts are.
+        // Absence first: a topic that lacks the field says so, whatever else is wrong with it.
+        if fields.get(Field::StreamId).is_absent() {
+            return Err(Reason::NoStream);
+        }
         let stream_id = fields.get(Field::StreamId).identity()?.ok_or(Reason::NoStream)?;
         let (app, appname) = match self.key_parts {
             KeyParts::AppAppnameStreamId => {

@@ -1,0 +1,59 @@
+//! Sessions of a set that are beyond a limit (rule 10), cut in time order.
+//!
+//! The core cuts as segments come, and a set has no order: cut while it is read, an export sorted by file id would give
+//! other sessions than one sorted by time. So the set is grouped without limits, and the few sessions that exceed one
+//! are grouped again, from their first segment to their last. That is how the worker cuts when everything is on time.
+
+use std::sync::Arc;
+
+use crate::grouping::{Arrival, Grouper, Policy, Publication, Segment, Status};
+use crate::time::Timestamp;
+
+/// Cuts sessions at the limits of a policy.
+pub struct Recut {
+    policy: Policy,
+}
+
+impl Recut {
+    pub fn new(policy: Policy) -> Recut {
+        Recut { policy }
+    }
+
+    /// Returns the parts of a session in time order: nearly always the session itself.
+    pub fn parts(&self, whole: Publication) -> Vec<Publication> {
+        if !self.exceeds(&whole) {
+            return vec![whole];
+        }
+        let mut grouper = Grouper::for_set(self.policy.clone());
+        let mut parts = Vec::new();
+        // Published segments are in time order.
+        for segment in &whole.segments {
+            let arrival =
+                Arrival { stream: &whole.stream, offset: segment.offset(), timestamp: None, now: Timestamp::MIN };
+            grouper.accept(arrival, &segment.view());
+            parts.extend(grouper.settle(usize::MAX));
+        }
+        parts.extend(grouper.open_sessions().map(|last| Publication {
+            status: whole.status,
+            allowed_at: whole.allowed_at,
+            head: crate::grouping::Head {
+                revision: whole.head.revision,
+                close_cause: whole.head.close_cause,
+                ..last.head
+            },
+            ..last
+        }));
+        for part in &mut parts {
+            part.head.watermark = whole.head.watermark;
+        }
+        debug_assert!(parts.iter().filter(|part| part.status != Status::Withdrawn).count() == parts.len());
+        parts
+    }
+
+    fn exceeds(&self, whole: &Publication) -> bool {
+        let settings = self.policy.settings();
+        whole.head.end.since(whole.head.start) > settings.max_session_duration
+            || whole.segments.len() > settings.max_session_segments as usize
+            || whole.segments.iter().map(Arc::as_ref).map(Segment::text_bytes).sum::<u64>() > settings.max_session_bytes
+    }
+}

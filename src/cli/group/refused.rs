@@ -1,0 +1,108 @@
+//! Dead letters of `group`: lines of `kcat -J`, as if read back from the dead-letter topic.
+//!
+//! So `group` reads them again, `jq` shows them, and `kcat -P` can produce what they hold. Raw records and values have no
+//! topic, and get the names that the configuration gives to input and dead letters.
+//!
+//! Two things differ from the topic. The timestamp is the refused record's own, so that a second look judges it as the
+//! first did; a record in Kafka would expire at once. And a value of more than 16 MiB is cut, with its whole length in
+//! the header [`CUT`]: a line of a gigabyte is not a notification, and its beginning tells what it is.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use super::Setup;
+use super::input::InputRecord;
+use crate::cli::exit::{Exit, Failure};
+use crate::wire::dead_letter::{self, Header, Refused};
+use crate::wire::kcat;
+use crate::wire::notification::Reason;
+
+/// The length in bytes, decimal, of a value of which only the beginning was kept.
+pub const CUT: &str = "livesession-dlq-cut";
+
+/// What is appended to an input topic's name unless the configuration says otherwise.
+const SUFFIX: &str = "-dlq";
+
+/// The file of dead letters.
+pub struct DeadLetters {
+    file: String,
+    out: BufWriter<File>,
+    /// By topic and partition.
+    next_offset: BTreeMap<(String, i32), i64>,
+    line: Vec<u8>,
+}
+
+impl DeadLetters {
+    /// Makes the file, or empties it.
+    pub fn create(path: &Path) -> Result<DeadLetters, Failure> {
+        let file = path.display().to_string();
+        match File::create(path) {
+            Ok(out) => {
+                Ok(DeadLetters { file, out: BufWriter::new(out), next_offset: BTreeMap::new(), line: Vec::new() })
+            }
+            Err(source) => Err(failure(&file, source)),
+        }
+    }
+
+    /// Writes a record down.
+    pub fn write(
+        &mut self,
+        setup: &Setup,
+        topic: &str,
+        record: &InputRecord<'_>,
+        reason: Reason,
+    ) -> Result<(), Failure> {
+        let to = if topic == setup.input_topic {
+            setup.dead_letter_topic.clone()
+        } else if topic == setup.dead_letter_topic || topic.ends_with(SUFFIX) {
+            // A dead letter that was read again stays one.
+            topic.to_owned()
+        } else {
+            format!("{topic}{SUFFIX}")
+        };
+        let original = record.headers.iter().filter(|(name, _)| *name != CUT.as_bytes());
+        let mut original: Vec<Header> = original
+            .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), value.map(<[u8]>::to_vec)))
+            .collect();
+        if let Some(length) = record.cut {
+            original.push((CUT.to_owned(), Some(length.to_string().into_bytes())));
+        }
+        let headers = dead_letter::headers(&Refused {
+            topic,
+            partition: record.partition,
+            offset: record.offset,
+            timestamp: record.timestamp,
+            group: &setup.application_id,
+            reason,
+            headers: &original,
+        });
+        let next = self.next_offset.entry((to.clone(), record.partition)).or_default();
+        self.line.clear();
+        kcat::write(
+            &mut self.line,
+            (&to, record.partition, *next),
+            record.timestamp,
+            headers.iter().map(|(name, value)| (name.as_bytes(), value.as_deref())),
+            (record.key, record.value),
+        );
+        *next += 1;
+        let written = self.out.write_all(&self.line);
+        written.map_err(|source| self.failed(source))
+    }
+
+    /// Writes what is still buffered.
+    pub fn finish(&mut self) -> Result<(), Failure> {
+        let written = self.out.flush();
+        written.map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: io::Error) -> Failure {
+        failure(&self.file, source)
+    }
+}
+
+fn failure(file: &str, source: io::Error) -> Failure {
+    Failure::caused_by(Exit::Disk, format!("could not write dead letters to {file}"), source)
+}

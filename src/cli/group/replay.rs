@@ -1,0 +1,241 @@
+//! Records to sessions: the worker's steps without Kafka, one state of the core for each partition.
+
+use crate::cli::exit::Failure;
+use crate::grouping::{Arrival, Grouper, Hint, HintKind, Placement, Policy, Publication, Settings};
+use crate::time::{Millis, Timestamp};
+use crate::wire::notification::{self, Decoder, Notification, Reason};
+
+use super::Setup;
+use super::finals::Finals;
+use super::input::InputRecord;
+use super::recut::Recut;
+use super::refused::DeadLetters;
+use super::sink::{Origin, Sink};
+use super::tally::Tally;
+
+/// How many sessions are taken from the core at once: enough to amortise, too few to count in memory.
+const SLICE: usize = 1_000;
+
+/// What the order of records means, and what is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Set,
+    ArrivalOrder,
+    AllRevisions,
+}
+
+/// Everything between the input and the output.
+pub struct Replay<'o> {
+    decoder: Decoder,
+    mode: Mode,
+    /// The policy that a state is made with; for a set without limits, which are applied at the end.
+    state_policy: Policy,
+    recut: Recut,
+    setup: Setup,
+    partitions: Vec<Partition>,
+    /// Of the record before: nearly always that of the next one.
+    last: usize,
+    sink: Sink<'o>,
+    dead_letters: Option<DeadLetters>,
+    tally: Tally,
+}
+
+struct Partition {
+    origin: Origin,
+    grouper: Grouper,
+    finals: Finals,
+}
+
+impl<'o> Replay<'o> {
+    pub fn new(setup: Setup, mode: Mode, sink: Sink<'o>, dead_letters: Option<DeadLetters>) -> Replay<'o> {
+        let state_policy = if mode == Mode::Set { without_limits(&setup.policy) } else { setup.policy.clone() };
+        Replay {
+            decoder: Decoder::new(setup.rules),
+            mode,
+            state_policy,
+            recut: Recut::new(setup.policy.clone()),
+            setup,
+            partitions: Vec::new(),
+            last: 0,
+            sink,
+            dead_letters,
+            tally: Tally::default(),
+        }
+    }
+
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Takes the next record.
+    pub fn take(&mut self, record: &InputRecord<'_>) -> Result<(), Failure> {
+        self.tally.count_read();
+        let index = self.partition(record);
+        let partition = &mut self.partitions[index];
+        let grouper = &mut partition.grouper;
+        let arrival = |stream| Arrival {
+            stream,
+            offset: record.offset,
+            timestamp: record.timestamp,
+            // Only punctuation looks at the wall time, and there is none here.
+            now: record.timestamp.unwrap_or(Timestamp::MIN),
+        };
+        let refused = match self.decoder.decode(record.value, record.timestamp) {
+            Notification::Segment { stream, segment } => match grouper.accept(arrival(stream), &segment) {
+                Placement::Accepted => {
+                    self.tally.accepted += 1;
+                    None
+                }
+                Placement::Duplicate => {
+                    self.tally.duplicates += 1;
+                    return Ok(());
+                }
+                Placement::Conflict => Some(Reason::Conflict),
+                Placement::Late => Some(Reason::Late),
+            },
+            Notification::Hint { stream, kind, push_id, at, .. } => {
+                self.tally.hints += 1;
+                grouper.hint(arrival(stream), &Hint { kind: hint_kind(kind), push_id, at });
+                None
+            }
+            Notification::Other => {
+                self.tally.other += 1;
+                return Ok(());
+            }
+            Notification::Refused(reason) => Some(reason),
+        };
+        if let Some(reason) = refused {
+            self.tally.refuse(reason, record);
+            return match &mut self.dead_letters {
+                Some(dead_letters) => dead_letters.write(&self.setup, &partition.origin.topic, record, reason),
+                None => Ok(()),
+            };
+        }
+        if self.mode == Mode::Set { Ok(()) } else { self.settle(index) }
+    }
+
+    /// Ends the input: prints what is left.
+    ///
+    /// # Errors
+    ///
+    /// Dead letters or sessions could not be written.
+    pub fn finish(mut self, close_all: bool) -> Result<(Sink<'o>, Tally), Failure> {
+        let mut order: Vec<usize> = (0..self.partitions.len()).collect();
+        order.sort_by(|a, b| self.partitions[*a].origin.cmp(&self.partitions[*b].origin));
+        for index in order {
+            match self.mode {
+                Mode::Set => self.finish_set(index, close_all)?,
+                Mode::ArrivalOrder | Mode::AllRevisions => self.finish_replay(index, close_all)?,
+            }
+        }
+        if let Some(dead_letters) = &mut self.dead_letters {
+            dead_letters.finish()?;
+        }
+        Ok((self.sink, self.tally))
+    }
+
+    /// Publishes what is due under the partition's watermark, and prints what is final.
+    fn settle(&mut self, index: usize) -> Result<(), Failure> {
+        let Replay { mode, partitions, sink, tally, .. } = self;
+        let Partition { origin, grouper, finals } = &mut partitions[index];
+        for publication in grouper.settle(usize::MAX) {
+            if *mode == Mode::AllRevisions {
+                put(sink, tally, &publication, origin)?;
+            } else if let Some(last) = finals.publish(publication, grouper.policy()) {
+                put(sink, tally, &last, origin)?;
+            }
+        }
+        if *mode == Mode::ArrivalOrder {
+            while let Some(publication) = finals.next(grouper) {
+                put(sink, tally, &publication, origin)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish_set(&mut self, index: usize, close_all: bool) -> Result<(), Failure> {
+        let Replay { partitions, sink, tally, recut, .. } = self;
+        let Partition { origin, grouper, .. } = &mut partitions[index];
+        let mut print = |publication: Publication| -> Result<(), Failure> {
+            for part in recut.parts(publication) {
+                put(sink, tally, &part, origin)?;
+            }
+            Ok(())
+        };
+        loop {
+            let slice = grouper.settle(SLICE);
+            if slice.is_empty() {
+                break;
+            }
+            slice.into_iter().try_for_each(&mut print)?;
+        }
+        if close_all {
+            grouper.close_all().into_iter().try_for_each(&mut print)
+        } else {
+            grouper.open_sessions().try_for_each(&mut print)
+        }
+    }
+
+    fn finish_replay(&mut self, index: usize, close_all: bool) -> Result<(), Failure> {
+        let Replay { mode, partitions, sink, tally, .. } = self;
+        let Partition { origin, grouper, finals } = &mut partitions[index];
+        let mut left: Vec<Publication> = Vec::new();
+        if close_all {
+            for publication in grouper.close_all() {
+                if *mode == Mode::AllRevisions {
+                    left.push(publication);
+                } else {
+                    left.extend(finals.publish(publication, grouper.policy()));
+                }
+            }
+        }
+        left.extend(finals.rest(grouper));
+        left.extend(grouper.open_sessions());
+        if *mode == Mode::ArrivalOrder {
+            left.sort_by(|a, b| (&a.stream, a.head.start).cmp(&(&b.stream, b.head.start)));
+        }
+        left.iter().try_for_each(|publication| put(sink, tally, publication, origin))
+    }
+
+    /// Returns the number of the record's partition.
+    fn partition(&mut self, record: &InputRecord<'_>) -> usize {
+        let topic = record.topic.unwrap_or(&self.setup.input_topic);
+        let is_it =
+            |partition: &Partition| partition.origin.partition == record.partition && partition.origin.topic == topic;
+        if self.partitions.get(self.last).is_some_and(is_it) {
+            return self.last;
+        }
+        self.last = self.partitions.iter().position(is_it).unwrap_or_else(|| {
+            let origin = Origin { topic: topic.to_owned(), partition: record.partition };
+            let policy = self.state_policy.clone();
+            let grouper = if self.mode == Mode::Set { Grouper::for_set(policy) } else { Grouper::new(policy) };
+            self.partitions.push(Partition { origin, grouper, finals: Finals::default() });
+            self.partitions.len() - 1
+        });
+        self.last
+    }
+}
+
+fn hint_kind(kind: notification::HintKind) -> HintKind {
+    match kind {
+        notification::HintKind::PushStarted => HintKind::PushStarted,
+        notification::HintKind::PushEnded => HintKind::PushEnded,
+        notification::HintKind::RecordEnded => HintKind::RecordEnded,
+    }
+}
+
+fn put(sink: &mut Sink<'_>, tally: &mut Tally, publication: &Publication, origin: &Origin) -> Result<(), Failure> {
+    tally.count_session(publication.status);
+    sink.put(publication, origin)
+}
+
+/// Returns the policy under which nothing is frozen.
+fn without_limits(policy: &Policy) -> Policy {
+    let settings = Settings {
+        max_session_duration: Millis::MAX,
+        max_session_segments: u32::MAX,
+        max_session_bytes: u64::MAX,
+        ..policy.settings().clone()
+    };
+    Policy::new(settings).expect("raising a limit breaks no rule")
+}

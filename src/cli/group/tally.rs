@@ -1,0 +1,82 @@
+//! What became of every record, for the summary.
+//!
+//! `read` is counted where records come in and the outcomes where they are decided, so that a lost record shows.
+
+use std::collections::BTreeMap;
+
+use super::input::InputRecord;
+use crate::grouping::Status;
+use crate::wire::notification::Reason;
+
+#[derive(Default)]
+pub struct Tally {
+    read: u64,
+    pub accepted: u64,
+    pub duplicates: u64,
+    pub hints: u64,
+    pub other: u64,
+    refused: BTreeMap<Reason, u64>,
+    closed: u64,
+    open: u64,
+    withdrawn: u64,
+    /// An array was refused: somebody exported them so.
+    has_array: bool,
+}
+
+impl Tally {
+    pub fn count_read(&mut self) {
+        self.read += 1;
+    }
+
+    pub fn read(&self) -> u64 {
+        self.read
+    }
+
+    pub fn refuse(&mut self, reason: Reason, record: &InputRecord<'_>) {
+        *self.refused.entry(reason).or_default() += 1;
+        let begins = record.value.and_then(|value| value.trim_ascii_start().first());
+        self.has_array |= reason == Reason::NotAnObject && begins == Some(&b'[');
+    }
+
+    pub fn count_session(&mut self, status: Status) {
+        match status {
+            Status::Closed => self.closed += 1,
+            Status::Open => self.open += 1,
+            Status::Withdrawn => self.withdrawn += 1,
+        }
+    }
+
+    /// Returns how many records became, or would become, dead letters.
+    pub fn refused(&self) -> u64 {
+        self.refused.values().sum()
+    }
+
+    /// Returns the summary.
+    pub fn lines(&self) -> Vec<String> {
+        let count = |reason| self.refused.get(&reason).copied().unwrap_or_default();
+        let (conflicts, late) = (count(Reason::Conflict), count(Reason::Late));
+        let rejected = self.refused() - conflicts - late;
+        let outcomes = self.accepted + self.duplicates + conflicts + late + rejected + self.hints + self.other;
+        let mut lines = vec![format!(
+            "read {} = {} accepted + {} duplicates + {conflicts} conflicts + {late} late + {rejected} rejected + {} hints + {} other",
+            self.read, self.accepted, self.duplicates, self.hints, self.other
+        )];
+        if outcomes != self.read {
+            lines.push(format!("defect: {} records read, {outcomes} accounted for", self.read));
+        }
+        if !self.refused.is_empty() {
+            let reasons: Vec<_> =
+                self.refused.iter().map(|(reason, count)| format!("{count} {}", reason.as_str())).collect();
+            lines.push(format!("refused: {}", reasons.join(", ")));
+        }
+        let withdrawn = if self.withdrawn > 0 { format!(", {} withdrawn", self.withdrawn) } else { String::new() };
+        lines.push(format!("sessions: {} closed, {} open{withdrawn}", self.closed, self.open));
+        lines
+    }
+
+    /// Returns what somebody should know about the input although nothing failed.
+    pub fn notes(&self) -> Vec<String> {
+        let array = "an array is one value and was refused: unwrap it with jq -c '.[]'";
+        if self.has_array { vec![array.to_owned()] } else { Vec::new() }
+    }
+}
