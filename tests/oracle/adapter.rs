@@ -1,0 +1,89 @@
+//! Between the program's values and the oracle's: the only file here that knows both.
+
+use livesession::grouping::{Anomalies, NewSegment, Policy, Publication, Settings, Status, policy};
+use livesession::time::{Millis, Timestamp};
+
+use super::{Record, Rules, Seg};
+
+pub fn timestamp(ms: i64) -> Timestamp {
+    Timestamp::from_ms(ms).expect("a time of this era")
+}
+
+fn millis(ms: i64) -> Millis {
+    Millis::from_ms(ms).expect("a span")
+}
+
+/// The program's form of the rules.
+pub fn policy(rules: &Rules) -> Policy {
+    let overrides = rules.overrides.iter();
+    let overrides = overrides.map(|(streams, gap)| policy::Override { streams: streams.clone(), gap: millis(*gap) });
+    let settings = Settings {
+        gap: millis(rules.gap),
+        recording_interval: millis(rules.recording_interval),
+        max_segment: millis(rules.max_segment),
+        grace: millis(rules.grace),
+        amend_window: millis(rules.amend_window),
+        max_hold: millis(rules.max_hold),
+        max_session_duration: millis(rules.max_session_duration),
+        max_session_segments: u32::try_from(rules.max_session_segments).expect("few segments"),
+        max_session_bytes: rules.max_session_bytes,
+        overrides: overrides.collect(),
+    };
+    Policy::new(settings).expect("worlds keep what the proofs need")
+}
+
+pub fn segment(seg: &Seg) -> NewSegment<'_> {
+    NewSegment {
+        file_id: &seg.file,
+        start: timestamp(seg.start),
+        end: timestamp(seg.end),
+        url: seg.url.as_deref(),
+        format: seg.format,
+        task_id: None,
+        template_id: None,
+        bitrate_kbps: None,
+        media_ms: None,
+        size_bytes: None,
+        anomalies: Anomalies::NONE,
+    }
+}
+
+/// A publication in plain values.
+pub fn record(publication: &Publication) -> Record {
+    assert_ne!(publication.status, Status::Open, "open sessions are not published");
+    open_record(publication)
+}
+
+/// The same for a session that is not published yet.
+pub fn open_record(publication: &Publication) -> Record {
+    let head = &publication.head;
+    let known = [None, Some("flv"), Some("mp4"), Some("hls")];
+    let files = publication.segments.iter().map(|segment| Seg {
+        start: segment.start().as_ms(),
+        end: segment.end().as_ms(),
+        file: segment.file_id().to_owned(),
+        offset: segment.offset(),
+        stream: publication.stream.to_string(),
+        format: known.into_iter().find(|format| *format == segment.format()).expect("a format of the worlds"),
+        url: segment.url().map(str::to_owned),
+    });
+    Record {
+        stream: publication.stream.to_string(),
+        id: head.session_id.to_string(),
+        revision: head.revision,
+        withdrawn: publication.status == Status::Withdrawn,
+        merged_into: publication.merged_into.map(|id| id.to_string()),
+        continues: head.continues.map(|id| id.to_string()),
+        cause: head.close_cause.map(|cause| cause.as_str()),
+        start: head.start.as_ms(),
+        end: head.end.as_ms(),
+        recorded: head.recorded.as_ms(),
+        first_offset: head.first_offset,
+        last_offset: head.last_offset,
+        seed_offset: head.seed_offset,
+        segments: head.segments,
+        watermark: head.watermark.as_ms(),
+        gaps: publication.gaps.iter().map(|gap| (gap.start.as_ms(), gap.end.as_ms())).collect(),
+        files: files.collect(),
+    }
+}
