@@ -1,8 +1,8 @@
 //! How fast is the decoder, beside the least that any decoder has to do?
 //!
-//! The baseline is serde_json into a struct that borrows eight fields: it checks the grammar, ignores the rest, and judges
-//! nothing. Both read the same records in alternating rounds, and the medians are compared, so that a busy machine slows
-//! both. `cargo bench --bench decode`; run as a test it does one short round.
+//! The baseline is serde_json into a struct that borrows eight fields: it checks the grammar, ignores the rest, and
+//! judges nothing. Both read the same records in alternating rounds, and the medians are compared, so that a busy
+//! machine slows both. `cargo bench --bench decode`; run as a test it does one short round.
 
 use std::hint::black_box;
 

@@ -97,6 +97,12 @@ fn microsecond_parts_are_added_together_or_not_at_all() {
         assert_eq!(found["start_ms"], 1_754_035_200_000 + start_part, "{start} {end}");
         assert_eq!(found["end_ms"], END * 1_000 + end_part, "{start} {end}");
     }
+    for (field, literal) in [("start_time", "1754035200000"), ("end_time", "1754037000000")] {
+        let found = segment(&[(field, literal), ("start_time_usec", "1000"), ("end_time_usec", "1000")]);
+        anomalies(&found, &["time_scaled", "usec_ignored"]);
+        assert_eq!(found["start_ms"], 1_754_035_200_000_i64);
+        assert_eq!(found["end_ms"], END * 1_000);
+    }
     anomalies(&segment(&[("start_time_usec", "null"), ("end_time_usec", "\"\"")]), &[]);
 }
 
@@ -181,6 +187,11 @@ fn attributes_never_refuse() {
     for (field, name, factor) in
         [("record_bps", "bitrate_kbps", 1), ("file_size", "size_bytes", 1), ("duration", "duration_ms", 1_000)]
     {
+        for absent in ["", "null", "\"\"", "\" \\t\""] {
+            let found = segment(&[(field, absent)]);
+            assert_eq!(found[name], Value::Null, "{field} {absent}");
+            anomalies(&found, &[]);
+        }
         for unreadable in ["{}", "true", "-1", "0.5", "\"1.0\"", "9223372036854775808"] {
             let found = segment(&[(field, unreadable)]);
             assert_eq!(found[name], Value::Null, "{field} {unreadable}");
@@ -238,7 +249,11 @@ fn hint_of_event_332_takes_domain_where_app_is_absent() {
     refused(&ended(&[("app", "{}"), ("domain", "\"d\"")]), Reason::BadId);
     refused(&ended(&[("app", ""), ("domain", r#""\ud800""#)]), Reason::NotJson);
     // A task has no push.
-    assert_eq!(ended(&[("sequence", "\"1\"")])["push_id"], Value::Null);
+    for sequence in ["\"1\"", "{}", r#""\ud800""#] {
+        let found = ended(&[("sequence", sequence)]);
+        assert_eq!(found["push_id"], Value::Null);
+        anomalies(&found, &[]);
+    }
     for other in ["", "null", "\"record_ended2\"", "\"Record_ended\"", "1", "{}"] {
         let found = hint(&[("event_type", "332"), ("record_event", other)]);
         assert_eq!(found["kind"], "ignored", "{other}");

@@ -1,14 +1,17 @@
 //! The fields of a notification: from bytes to literals (rules 1 to 3), and from literals to what they mean (4, 6, 16).
 //!
-//! serde_json checks the grammar and lends each known field's literal, unread; the others are skipped. Literals are read
-//! afterwards, because what a field may be depends on the event, and because only so a number never passes through a float.
+//! serde_json checks the grammar and lends each known field's literal, unread; the others are skipped. Literals are
+//! read afterwards, because what a field may be depends on the event, and because only so a number never passes through
+//! a float.
 //!
 //! # Invariants
 //!
-//! * What is secret, personal or ignored (`stream_param`, `sign`, `user_ip`, `callback_ext`, …) has no [`Field`]: it cannot
-//!   be read by mistake.
-//! * A string without escapes is lent from the record; one with escapes is unescaped once, into the decoder's buffer, and
-//!   only if its event needs it. An escape that is half of a surrogate pair is found then, hence only in what is read.
+//! * What is secret, personal or ignored (`stream_param`, `sign`, `user_ip`, `callback_ext`, …) has no [`Field`]: it
+//!   cannot be read by mistake.
+//! * A string without escapes is lent from the record; one with escapes is unescaped once, into the decoder's buffer,
+//!   and only if its event needs it. An escape that is half of a surrogate pair is found then, hence only in what is
+//!   read. Names are read, all of them: half a pair in one is an error.
+//! * To trim is to take off ASCII white space: space, tab, line feed, form feed, carriage return.
 
 use std::fmt;
 
@@ -19,7 +22,8 @@ use serde_json::value::RawValue;
 use super::number;
 use super::reason::Reason;
 
-/// The longest value that is read at all. Real ones have 0.5 to 2 KB; the bound keeps one record from stalling a partition.
+/// The longest value that is read at all. Real ones have about 1 KB; the bound keeps one record from stalling a
+/// partition.
 pub const MAX_VALUE_BYTES: usize = 262_144;
 /// The deepest nesting, the object itself being 1.
 pub(super) const MAX_DEPTH: usize = 32;
@@ -250,8 +254,8 @@ fn unescape(raw: &str) -> Result<String, Reason> {
 
 /// Returns whether objects and arrays are nested deeper than [`MAX_DEPTH`].
 ///
-/// serde_json skips values without a bound on their depth and without recursion: this bound is for those who read our dead
-/// letters and outputs with less careful tools.
+/// serde_json skips values without a bound on their depth and without recursion: this bound is for those who read our
+/// dead letters and outputs with less careful tools.
 fn is_too_deep(json: &[u8]) -> bool {
     // What opens 32 times at most is not deeper than that; real notifications open once or twice.
     if memchr::memchr2_iter(b'{', b'[', json).take(MAX_DEPTH + 1).count() <= MAX_DEPTH {
@@ -263,8 +267,8 @@ fn is_too_deep(json: &[u8]) -> bool {
     while let Some(byte) = bytes.next() {
         match byte {
             b'"' => in_string = !in_string,
-            b'\\' if in_string => {
-                // Whatever is escaped does not end the string; the other digits of `\u` do not matter.
+            // Only in a string, if this is JSON. What is escaped does not end it; the digits of `\u` do not matter.
+            b'\\' => {
                 bytes.next();
             }
             b'{' | b'[' if !in_string => {

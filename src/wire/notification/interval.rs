@@ -1,7 +1,7 @@
 //! When a segment was recorded (rules 9 to 15), and when an event happened (9).
 //!
-//! An end is never invented, because it moves the watermark. A start may be rebuilt from the duration: senders that got it
-//! wrong exist, the vendor's own published example among them.
+//! An end is never invented, because it moves the watermark. A start may be rebuilt from the duration: senders that got
+//! it wrong exist, the vendor's own published example among them.
 
 use super::fields::{Field, Fields, Literal};
 use super::reason::Reason;

@@ -1,10 +1,10 @@
 //! Notifications: from the bytes of an input record to what they say.
 //!
-//! The decoder judges a record alone: rules 1 to 18 of acceptance. Whether a segment is late, a duplicate or a conflict is
-//! decided against the state, in `grouping`. It logs nothing and counts nothing; the worker does.
+//! The decoder judges a record alone: rules 1 to 18 of acceptance. Whether a segment is late, a duplicate or a conflict
+//! is decided against the state, in `grouping`. It logs nothing and counts nothing; the worker does.
 //!
 //! ```text
-//! bytes ─ fields ─▶ literals of known fields ─ number, interval, stream_key ─▶ Segment │ Hint │ Other │ Refused(reason)
+//! bytes ─ fields ─▶ literals of known fields ─ number, interval, stream_key ─▶ Segment │ Hint │ Other │ Refused
 //! ```
 //!
 //! The rules are checked in their order and the first failure is the reason, so that the same bytes are refused for the
@@ -13,13 +13,14 @@
 //! # Invariants
 //!
 //! * Every value ends as one of four outcomes; nothing panics, whatever the bytes.
-//! * A segment's start is not after its end, it is not longer than `max_segment`, and its ids are trimmed, not empty, at most
-//!   2,048 bytes long and free of control characters.
-//! * No secret is read: [`fields`] has no name for one.
-//! * What comes out is lent from the record or from the decoder's buffers: a duplicate or late segment costs no allocation.
+//! * A segment's start is not after its end, it is not longer than `max_segment`, and its ids are trimmed, not empty,
+//!   at most 2,048 bytes long and free of control characters.
+//! * No secret is read: `fields` has no name for one.
+//! * What comes out is lent from the record or from the decoder's buffers: a duplicate or late segment costs no
+//!   allocation.
 //!
-//! Why not derive `Deserialize`: a derived struct refuses the whole record for one attribute of another type, reads numbers
-//! through a float, and refuses a repeated name.
+//! Why not derive `Deserialize`: a derived struct refuses the whole record for one attribute of another type, for an
+//! integer written `1800.0`, and for a repeated name.
 
 mod fields;
 mod interval;
@@ -229,10 +230,7 @@ impl Rules {
 
     /// Reads the stream key (rule 7).
     fn read_stream(&self, fields: &Fields<'_>, stream: &mut String) -> Result<(), Reason> {
-        // Absence first: a topic that lacks the field says so, whatever else is wrong with it.
-        if fields.get(Field::StreamId).is_absent() {
-            return Err(Reason::NoStream);
-        }
+        // First, so that its absence is the reason whatever the other parts are.
         let stream_id = fields.get(Field::StreamId).identity()?.ok_or(Reason::NoStream)?;
         let (app, appname) = match self.key_parts {
             KeyParts::AppAppnameStreamId => {

@@ -1,8 +1,8 @@
 //! Integers out of JSON literals, exactly.
 //!
-//! A file id has up to 20 digits and a time may be in nanoseconds: both are ruined by a float on the way. So numbers are read
-//! from the text of their literal, and no float occurs here. The work is bounded by the literal's length: an exponent is
-//! never expanded.
+//! A file id has up to 20 digits and a time may be in nanoseconds: both are ruined by a float on the way. So numbers
+//! are read from the text of their literal, and no float occurs here. The work is bounded by the literal's length: an
+//! exponent is never expanded.
 
 /// Decimal digits of the greatest `i64`.
 const MAX_DIGITS: u64 = 19;
@@ -11,7 +11,8 @@ const MAX_DIGITS: u64 = 19;
 ///
 /// `None` if it has a fraction or does not fit. The literal must be well-formed.
 pub(super) fn integer(literal: &str) -> Option<i64> {
-    // Nearly all are plain digits; what fails here has a point or an exponent, or is too large, which `exact` finds again.
+    // Nearly all are plain digits; what fails here has a point or an exponent, or is too large, which `exact` finds
+    // again.
     literal.parse().ok().or_else(|| exact(literal))
 }
 
@@ -129,6 +130,9 @@ mod tests {
             "9.3e18",
             "1e19",
             "1e99999999999999999999999999",
+            // 2^64 and more: an exponent that wrapped around would be small.
+            "1e18446744073709551616",
+            "1e-18446744073709551614",
             "1e-99999999999999999999999999",
             "12345678901234567890123",
             "1.2345678901234567890123e3",

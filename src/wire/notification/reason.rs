@@ -1,7 +1,7 @@
 //! Why a notification is refused: the closed list.
 //!
-//! A reason is a metric label, a dead letter's header and its text for people. None of the three ever holds a value of the
-//! notification: values carry push credentials and personal data, and would make labels unbounded.
+//! A reason is a metric label, a dead letter's header and its text for people. None of the three ever holds a value of
+//! the notification: values carry push credentials and personal data, and would make labels unbounded.
 
 /// Why a notification became a dead letter, in the order in which the rules are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -75,7 +75,8 @@ impl Reason {
 
     /// Returns who refused: `decode`, which sees the record alone, or `accept`, which sees the state too.
     ///
-    /// A `decode` refusal stays one however often it is replayed, under the same settings; an `accept` refusal depends on when.
+    /// A `decode` refusal stays one however often it is replayed, under the same settings; an `accept` refusal depends
+    /// on when.
     pub const fn stage(self) -> &'static str {
         match self {
             Reason::Late | Reason::Conflict => "accept",
@@ -100,8 +101,8 @@ impl Reason {
             Reason::NoEventTime => "event_time is absent, not an integer, or before the year 2000",
             Reason::NoEnd => "end_time is absent, not an integer, or before the year 2000",
             Reason::NoStart => {
-                "start_time is absent, not an integer, or before the year 2000, and there is no duration of 1 to 86400 s \
-                 to rebuild it from"
+                "start_time is absent, not an integer, or before the year 2000, and there is no duration of 1 to \
+                 86400 s to rebuild it from"
             }
             Reason::InvertedInterval => {
                 "start_time is after end_time, and there is no duration of 1 to 86400 s to rebuild it from"

@@ -1,8 +1,8 @@
 //! Stream keys: what a stream is called in Kafka keys, in the changelog and in the index.
 //!
-//! The three parts are joined by `/`, and `%` and `/` inside a part are written `%25` and `%2F`, so that different parts
-//! never make the same key, and a key reads like the push URL. In [`KeyParts::StreamId`] mode the first two are empty:
-//! a key has the same form in every deployment, and a topic may change from one mode to the other without a migration.
+//! The three parts are joined by `/`, and `%` and `/` inside a part are written `%25` and `%2F`, so that different
+//! parts never make the same key, and a key reads like the push URL. In [`KeyParts::StreamId`] mode the first two are
+//! empty, so that a key has the same form, and is split in the same way, in every deployment.
 
 use std::borrow::Cow;
 
@@ -53,7 +53,8 @@ fn write_part(out: &mut String, part: &str) {
 
 /// Splits a stream key into `(app, appname, stream_id)`, undoing `%25` and `%2F`.
 ///
-/// A text with fewer slashes is read from its end, since the stream id is the part that always exists. Any other `%` stays.
+/// A text with fewer slashes is read from its end, since the stream id is the part that always exists. Any other `%`
+/// stays.
 pub fn split_stream_key(key: &str) -> (Cow<'_, str>, Cow<'_, str>, Cow<'_, str>) {
     let mut parts = key.rsplitn(3, '/').map(read_part);
     let stream_id = parts.next().unwrap_or_default();
