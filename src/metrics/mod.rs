@@ -314,8 +314,8 @@ impl Metrics {
         }
     }
 
-    /// Counts an HTTP request.
-    pub fn http_request(&self, route: &'static str, code: u16, took: Duration) {
+    /// Counts an HTTP request, under the template of its route.
+    pub fn http_request(&self, route: &str, code: u16, took: Duration) {
         self.http_requests_total.with_label_values(&[route, code.to_string().as_str()]).inc();
         self.http_request_duration_seconds.with_label_values(&[route]).observe(took.as_secs_f64());
     }

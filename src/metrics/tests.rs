@@ -111,10 +111,10 @@ fn help_text_is_the_first_line_of_the_documentation() {
     for line in body.lines().map(str::trim) {
         if let Some(text) = line.strip_prefix("///") {
             help.get_or_insert(text.trim());
-        } else if let Some((field, _)) = line.split_once(':') {
-            if let Some(text) = help.take() {
-                documented.insert(format!("livesession_{field}"), text.to_owned());
-            }
+        } else if let Some((field, _)) = line.split_once(':')
+            && let Some(text) = help.take()
+        {
+            documented.insert(format!("livesession_{field}"), text.to_owned());
         }
     }
     let mut shown = BTreeMap::new();
