@@ -4,6 +4,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod grouping;
+pub mod health;
 pub mod http;
 pub mod index;
 pub mod indexer;

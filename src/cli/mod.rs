@@ -10,6 +10,7 @@ pub mod completions;
 pub mod config;
 pub mod exit;
 pub mod group;
+pub mod health;
 pub mod logging;
 pub mod man;
 pub mod output;
@@ -40,6 +41,7 @@ struct Cli {
 enum Command {
     Group(group::Args),
     Config(config::Args),
+    Health(health::Args),
     Schema(schema::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -50,6 +52,7 @@ fn dispatch(command: Command, out: &mut Output) -> Result<Exit, Failure> {
     match command {
         Command::Group(args) => group::run(args, out),
         Command::Config(args) => config::run(args, out),
+        Command::Health(args) => health::run(args, out),
         Command::Schema(args) => schema::run(args, out),
         Command::Completions(args) => completions::run(args, out),
         Command::Man(args) => man::run(args, out),

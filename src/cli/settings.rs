@@ -58,6 +58,11 @@ pub struct AllSettings(Given);
 pub struct GroupingSettings(Given);
 
 impl AllSettings {
+    /// Returns settings without flags, for a command that needs one or two of them.
+    pub fn without_flags(file: Option<PathBuf>) -> AllSettings {
+        AllSettings(Given { file, flags: Vec::new() })
+    }
+
     /// Reads and checks the whole configuration.
     pub fn load(&self) -> Result<Loaded, Failure> {
         self.0.load(Scope::All)
