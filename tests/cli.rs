@@ -152,10 +152,18 @@ fn check_accepts_the_annotated_file_and_asks_librdkafka_about_what_passes_throug
     let shell = Shell::new("check");
     let annotated = shell.write("my.toml", include_str!("../deploy/livesession.toml"));
     assert_eq!(shell.print(&["config", "check", "--config", &annotated]), "no problems in the configuration\n");
-    let unknown = shell.write("unknown.toml", "[kafka.properties]\nno.such.name = 1\nlinger.ms = \"soon\"\n");
+    let text = "workers = 0\n[kafka.properties]\nno.such.name = 1\nlinger.ms = \"soon\"\nacks = 1\n";
+    let unknown = shell.write("unknown.toml", text);
     let run = shell.run(&["config", "check", "--config", &unknown]);
     assert_eq!(run.code, 78);
-    assert!(run.stderr.contains("no.such.name") && run.stderr.contains("linger.ms"), "{}", run.stderr);
+    for expected in ["4 problems", "workers (", "`no.such.name`: ", "`linger.ms`: ", "`acks`: cannot be set: "] {
+        assert!(run.stderr.contains(expected), "{expected} is not in {}", run.stderr);
+    }
+    // Known to librdkafka, and not compiled in: shows only when a client is created.
+    let kerberos = "[kafka]\nsecurity_protocol = \"sasl_ssl\"\n[kafka.properties]\nsasl.mechanism = \"GSSAPI\"\n";
+    let run = shell.run(&["config", "check", "--config", &shell.write("kerberos.toml", kerberos)]);
+    assert_eq!(run.code, 78, "{}", run.stderr);
+    assert!(run.stderr.contains("kafka: consumer: "), "{}", run.stderr);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::exit::{Exit, Failure};
-use crate::config::{self, Config, Loaded, Problem, Problems, Properties, Setting};
+use crate::config::{self, Config, Problem, Problems, Properties};
 use crate::kafka::settings::{SecurityProtocol, Settings};
 use crate::time::Millis;
 
@@ -52,43 +52,26 @@ pub fn settings(config: &Config, slot: u32) -> Result<Settings, Failure> {
     Ok(settings)
 }
 
-/// Checks what only librdkafka knows, without talking to a broker: names, ranges, what was compiled in.
+/// Checks what shows only when clients are created, such as a mechanism that was not compiled in. Nothing connects.
+///
+/// The configuration has been checked before, so what is found here belongs to no single setting.
 ///
 /// # Errors
 ///
 /// Exit 78 with every problem at once.
-pub fn check(loaded: &Loaded) -> Result<(), Failure> {
-    let found = settings(&loaded.config, 0)?.check().err().unwrap_or_default();
+pub fn check(config: &Config) -> Result<(), Failure> {
+    let found = settings(config, 0)?.check().err().unwrap_or_default();
     if found.is_empty() {
         return Ok(());
     }
-    let problems = found.into_iter().map(|problem| {
-        let own = config::SETTINGS.iter().find(|setting| setting.name == format!("kafka.{}", problem.setting));
-        let setting = own.or_else(|| section_of(&loaded.config, &problem.setting));
-        Problem {
-            origin: setting.map(|known| loaded.origin(known.name)),
-            setting: match own {
-                Some(known) => known.name.to_owned(),
-                None => format!("librdkafka: {}", problem.setting),
-            },
-            others: Vec::new(),
-            text: problem.problem,
-            repair: String::new(),
-        }
+    let problems = found.into_iter().map(|problem| Problem {
+        setting: format!("kafka: {}", problem.setting),
+        origin: None,
+        others: Vec::new(),
+        text: problem.problem,
+        repair: String::new(),
     });
     Err(Failure::from(Problems(problems.collect())))
-}
-
-/// Returns the setting that passes a setting of librdkafka through.
-fn section_of(config: &Config, property: &str) -> Option<&'static Setting> {
-    let kafka = &config.kafka;
-    let sections = [
-        ("kafka.properties", &kafka.properties),
-        ("kafka.consumer.properties", &kafka.consumer.properties),
-        ("kafka.producer.properties", &kafka.producer.properties),
-    ];
-    let (name, _) = sections.into_iter().find(|(_, properties)| properties.get(property).is_some())?;
-    Setting::find(name)
 }
 
 /// Returns the name of this host, by which a worker finds its own transactions again after a restart.

@@ -41,7 +41,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
             if json { show_json(&loaded, out)? } else { show_toml(&loaded, out)? }
         }
         Action::Check { settings } => {
-            clients::check(&settings.load()?)?;
+            clients::check(&settings.load()?.config)?;
             out.line("no problems in the configuration")?;
         }
     }

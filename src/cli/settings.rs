@@ -14,7 +14,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 use super::exit::{Exit, Failure};
 use super::logging;
 use crate::config::{self, Config, DEFAULT_FILE, Flag, Kind, Knowledge, Loaded, Problems, Scope, Setting, Sources};
-use crate::kafka;
+use crate::kafka::settings::property_problem;
 use crate::wire::session::worst_case_bytes;
 
 const FILE_FLAG: &str = "config";
@@ -87,7 +87,7 @@ impl Given {
         let knowledge = Knowledge {
             worst_case_bytes,
             log_filter_fault: logging::filter_fault,
-            protected_property: kafka::properties::protected,
+            property_fault: |name, value| property_problem(name, value).map(|found| found.problem),
         };
         config::load(&sources, scope, knowledge).map_err(Failure::from)
     }

@@ -61,7 +61,7 @@ impl<'a> Checker<'a> {
         checker.check_timeouts();
         checker.check_brokers();
         checker.check_files();
-        checker.check_properties(knowledge.protected_property);
+        checker.check_properties(knowledge.property_fault);
         checker
     }
 
@@ -258,7 +258,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Checks what passes through, and whether login and encryption are complete.
-    fn check_properties(&mut self, protected: fn(&str) -> Option<&'static str>) {
+    fn check_properties(&mut self, property_fault: fn(&str, &str) -> Option<String>) {
         let kafka = &self.config.kafka;
         let from_file = match &kafka.properties_file {
             None => Properties::default(),
@@ -273,9 +273,9 @@ impl<'a> Checker<'a> {
             ("kafka.consumer.properties", &kafka.consumer.properties),
             ("kafka.producer.properties", &kafka.producer.properties),
         ] {
-            for (name, _) in properties.iter() {
-                if let Some(reason) = protected(name) {
-                    self.need(false, &[setting], format!("`{name}` cannot be set: {reason}"), "take it out");
+            for (name, value) in properties.iter() {
+                if let Some(fault) = property_fault(name, value) {
+                    self.need(false, &[setting], format!("`{name}`: {fault}"), "");
                 }
             }
         }

@@ -8,11 +8,10 @@ use crate::config::choices::SecurityProtocol;
 use crate::config::value::Bytes;
 
 fn knowledge() -> Knowledge {
-    let log_filter_fault = |filter: &str| filter.contains('!').then(|| "is no filter".to_owned());
     Knowledge {
         worst_case_bytes: |segments, bytes| u64::from(segments) * 512 + bytes,
-        log_filter_fault,
-        protected_property: |name| (name.contains("acks") || name.contains("transactional")).then_some("it is ours"),
+        log_filter_fault: |filter| filter.contains('!').then(|| "is no filter".to_owned()),
+        property_fault: |name, _| ["acks", "transactional.id"].contains(&name).then(|| "is ours".to_owned()),
     }
 }
 

@@ -65,8 +65,9 @@ pub struct Knowledge {
     pub worst_case_bytes: fn(u32, u64) -> u64,
     /// What is wrong with a log filter, if anything.
     pub log_filter_fault: fn(&str) -> Option<String>,
-    /// Why a setting of librdkafka cannot be set by hand, or `None` if it can.
-    pub protected_property: fn(&str) -> Option<&'static str>,
+    /// What is wrong with a setting of librdkafka (name, value): unknown, out of range, or not to be set by hand. Must not
+    /// quote a secret.
+    pub property_fault: fn(&str, &str) -> Option<String>,
 }
 
 /// Reads all layers and checks the result.

@@ -36,7 +36,7 @@ fn knowledge() -> Knowledge {
     Knowledge {
         worst_case_bytes: |segments, bytes| u64::from(segments) * 512 + bytes,
         log_filter_fault: |_| None,
-        protected_property: |_| None,
+        property_fault: |_, _| None,
     }
 }
 

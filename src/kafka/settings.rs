@@ -155,10 +155,7 @@ impl Settings {
             format!("{session:?} is longer than max_poll_interval {:?}", self.max_poll_interval),
         );
         for (name, value) in self.all_properties() {
-            match protected(name) {
-                Some(reason) => problems.push(Problem::new(name, format!("cannot be set: {reason}"))),
-                None => problems.extend(native_problem(ClientConfig::new().set(name, value)).err()),
-            }
+            problems.extend(property_problem(name, value));
         }
         if problems.is_empty() {
             problems.extend(self.creation_problems());
@@ -349,6 +346,14 @@ impl SecurityProtocol {
 
     fn is_sasl(self) -> bool {
         matches!(self, SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl)
+    }
+}
+
+/// Returns what is wrong with a property that an operator passes through: it is ours, or librdkafka does not take it.
+pub fn property_problem(name: &str, value: &str) -> Option<Problem> {
+    match protected(name) {
+        Some(reason) => Some(Problem::new(name, format!("cannot be set: {reason}"))),
+        None => native_problem(ClientConfig::new().set(name, value)).err(),
     }
 }
 
