@@ -6,6 +6,9 @@ use livesession::wire::session::{Source, encode, headers, worst_case_bytes};
 
 use crate::{closed, ms};
 
+/// Puts a text into some of a segment's fields.
+type Texts = fn(&str) -> NewSegment<'_>;
+
 /// Returns the bytes of the whole record: value, key and headers.
 fn record_bytes(publication: &Publication) -> u64 {
     let topic = "t".repeat(249);
@@ -18,7 +21,7 @@ fn record_bytes(publication: &Publication) -> u64 {
 
 /// The largest session that keeps the limits: every segment with its own rendition and a silence before it, the longest
 /// numbers, all anomalies, a key that is all escapes, and as much text as is allowed, in `texts` of each segment.
-fn worst(segments: u32, text_bytes: u64, texts: fn(&str) -> NewSegment<'_>) -> Publication {
+fn worst(segments: u32, text_bytes: u64, texts: Texts) -> Publication {
     let count = i64::from(segments);
     let step = Timestamp::MAX.as_ms() / count;
     // Control characters: one byte in memory, six in the record.
@@ -76,8 +79,7 @@ fn all_texts(text: &str) -> NewSegment<'_> {
 fn record_of_a_session_within_the_limits_is_within_the_bound() {
     let Settings { max_session_segments, max_session_bytes, .. } = Settings::default();
     // A template counts twice among the texts and is written once, in its rendition: the bound is looser there.
-    let cases: [(fn(&str) -> NewSegment<'_>, u64); 2] = [(only_url, 104), (all_texts, 130)];
-    for (texts, percent) in cases {
+    for (texts, percent) in [(only_url as Texts, 104), (all_texts as Texts, 130)] {
         for segments in [1, 2, 100, max_session_segments] {
             let publication = worst(segments, max_session_bytes, texts);
             let used: u64 = publication.segments.iter().map(|segment| segment.text_bytes()).sum();
