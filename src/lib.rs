@@ -11,6 +11,8 @@ pub mod indexer;
 pub mod kafka;
 pub mod metrics;
 pub mod partition;
+pub mod projection;
+pub mod splice;
 pub mod time;
 pub mod wire;
 pub mod worker;

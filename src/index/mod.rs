@@ -1,1 +1,62 @@
-//! To be written.
+//! The index: published sessions in a SQLite file that can be asked.
+//!
+//! Answers *the sessions of stream X between A and B*, *the session that this file belongs to*, and *what changed since*.
+//! rusqlite stops here. Knows neither grouping nor Kafka nor JSON: rows are plain values ([`rows`]), an offset is a number
+//! that somebody hands in. What a row means is in `schemas/sql/`, the migrations, which are compiled in.
+//!
+//! # Model
+//!
+//! The file is a *projection* of the sessions topic: the newest revision of each session, beside the offset of the next
+//! record to read. Both are written in one transaction, so a crash repeats a batch whole or not at all, and repeating one
+//! changes nothing: a revision that is not newer is old news. The file may be deleted at any time and filled again.
+//!
+//! ```text
+//! one Writer ──apply(records, offsets)──▶ index.db (WAL) ◀──View: one read transaction── many Readers
+//! ```
+//!
+//! # Locking
+//!
+//! SQLite lets one connection write at a time and readers never wait for it. Maintenance (`prune`) may write beside the
+//! indexer: each write is one short `BEGIN IMMEDIATE`. What must not happen is a second *indexer* on the same file; it
+//! is not kept out by a lock, which a crash would leave behind, but noticed by compare-and-set: an offset that is not
+//! where this writer left it was moved by another ([`Error::Twin`]).
+//!
+//! # Durability
+//!
+//! `synchronous=NORMAL` in WAL mode: a power cut may lose the last transactions, never half of one. Offsets go back with
+//! their rows, so the indexer reads the difference again from Kafka.
+//!
+//! # Invariants
+//!
+//! * A session row and its lists are of the same revision; it never goes back.
+//! * `change` numbers are unique and grow within a `generation`; a file that may have lost some has another generation.
+//! * Nothing is cached between calls: what the file says is what counts, whoever wrote it.
+//!
+//! # Why not otherwise
+//!
+//! No R*Tree over the intervals: it keeps 32-bit floats, which moves times by minutes. The longest duration of a stream,
+//! kept beside it, bounds the search as well. No lock file, no server: an operator can open the file with `sqlite3`.
+
+mod error;
+mod lookup;
+mod maintain;
+mod names;
+mod query;
+pub mod rows;
+mod schema;
+mod writer;
+
+pub use error::Error;
+pub use lookup::{MAX_MERGES, Recording};
+pub use maintain::{Difference, Rebuild, backup, sizes};
+pub use query::{MAX_QUERY_SECONDS, Position, Reader, Select, StreamListed, Summary, View};
+pub use schema::{APPLICATION_ID, VERSION};
+pub use writer::{Advance, Applied, Origin, Pruned, Writer};
+
+/// The status of a session whose place another one took.
+pub const WITHDRAWN: &str = "withdrawn";
+/// The status of a complete session.
+pub const CLOSED: &str = "closed";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,380 @@
+//! Writing: batches of session rows, together with the offsets that they were read up to.
+//!
+//! One connection, one transaction per batch, `BEGIN IMMEDIATE`: a transaction that reads first and writes later could
+//! not be retried when another connection wrote in between. Nothing is remembered between batches; the counters are read
+//! and written inside the transaction, so maintenance in another process does no harm.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params};
+
+use super::error::{At, Error};
+use super::names;
+use super::rows::{Record, Segment, Session};
+use super::schema;
+
+/// What the file is an index of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The sessions topic.
+    pub topic: String,
+    /// The topic that its sessions were made from.
+    pub source_topic: String,
+}
+
+/// A step of one partition's offset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advance {
+    /// The id of the topic and not its name: a topic that was made again starts from 0.
+    pub topic_id: String,
+    pub partition: i32,
+    /// The next offset to read as this writer knows it; `None` if it has never written one.
+    pub from: Option<i64>,
+    /// The next offset to read from now on; not before `from`.
+    pub to: i64,
+}
+
+/// What a batch did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Records that were newer than what was there.
+    pub stored: usize,
+    /// Records whose revision was there already, or a later one.
+    pub old: usize,
+    /// The last change number given out, now or before.
+    pub change: i64,
+}
+
+/// What was removed, or would be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    pub sessions: usize,
+    pub segments: usize,
+    pub streams: usize,
+}
+
+/// The one connection that writes.
+pub struct Writer {
+    pub(super) connection: Connection,
+    path: PathBuf,
+}
+
+/// Sessions that one transaction of `prune` removes: an indexer waits no longer than that takes.
+const PRUNED_AT_ONCE: i64 = 1_000;
+
+impl Writer {
+    /// Opens the file, makes it if need be, and binds it to `origin` for good.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OtherTopic`] if it was filled from elsewhere; see [`Error`] for the rest.
+    pub fn open(path: &Path, origin: &Origin) -> Result<Writer, Error> {
+        let writer = Writer { connection: schema::open_writer(path)?, path: path.to_owned() };
+        for (what, asked) in [("topic", &origin.topic), ("source_topic", &origin.source_topic)] {
+            writer.bind(what, asked)?;
+        }
+        Ok(writer)
+    }
+
+    /// Opens a file that is there, whatever it was filled from, for maintenance.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] if it is not there; see [`Error`] for the rest.
+    pub fn open_existing(path: &Path) -> Result<Writer, Error> {
+        if !path.exists() {
+            return Err(Error::Missing { path: path.to_owned() });
+        }
+        Ok(Writer { connection: schema::open_writer(path)?, path: path.to_owned() })
+    }
+
+    fn bind(&self, what: &'static str, asked: &str) -> Result<(), Error> {
+        self.connection
+            .execute("INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO NOTHING", params![what, asked])
+            .at(&self.path)?;
+        let found: String = self
+            .connection
+            .query_row("SELECT value FROM meta WHERE key = ?1", params![what], |row| row.get(0))
+            .at(&self.path)?;
+        if found != asked {
+            return Err(Error::OtherTopic { path: self.path.clone(), what, found, asked: asked.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Returns the next offset to read of every partition: where to go on after a restart.
+    ///
+    /// # Errors
+    ///
+    /// What SQLite said.
+    pub fn offsets(&self) -> Result<Vec<(String, i32, i64)>, Error> {
+        super::query::offsets(&self.connection).at(&self.path)
+    }
+
+    /// Writes a batch: records in the order of the topic, and the offsets that they were read up to.
+    ///
+    /// All of it or nothing. A revision that is not newer than the one that is there is old news and changes nothing, so
+    /// a batch may be applied twice as far as rows are concerned; its offsets may not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Twin`] if an offset is not where `advances` says it was: another indexer moved it, and this one has to
+    /// stop. [`Error::Busy`] and [`Error::Full`] may pass. Nothing was written in any case.
+    pub fn apply(&mut self, records: &[Record], advances: &[Advance]) -> Result<Applied, Error> {
+        let path = self.path.as_path();
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).at(path)?;
+        for advance in advances {
+            move_offset(&transaction, path, advance)?;
+        }
+        let applied = store(&transaction, records).at(path)?;
+        transaction.commit().at(path)?;
+        Ok(applied)
+    }
+
+    /// Removes sessions that ended before `before_ms`, with their lists, and streams that have none left.
+    ///
+    /// In transactions of a thousand sessions, so that the indexer gets its turn; stopped half-way it has removed the
+    /// oldest. `dry_run` only counts. The counter of changes stays: who syncs hears nothing of it, and keeps what they
+    /// have for as long as they like.
+    ///
+    /// # Errors
+    ///
+    /// What SQLite said; what was removed before stays removed.
+    pub fn prune(&mut self, before_ms: i64, dry_run: bool) -> Result<Pruned, Error> {
+        let mut pruned = Pruned::default();
+        if dry_run {
+            return count_prunable(&self.connection, before_ms).at(&self.path);
+        }
+        loop {
+            let path = self.path.as_path();
+            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).at(path)?;
+            let step = prune_some(&transaction, before_ms).at(path)?;
+            transaction.commit().at(path)?;
+            pruned.sessions += step.sessions;
+            pruned.segments += step.segments;
+            pruned.streams += step.streams;
+            if step.sessions == 0 {
+                return Ok(pruned);
+            }
+        }
+    }
+
+    /// Moves the log into the file and cuts it, then closes: what a supervisor's copy of the file alone would miss.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`] if a reader holds on to the log; nothing is lost then, the log is read at the next start.
+    pub fn close(self) -> Result<(), Error> {
+        let busy: i32 =
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).at(&self.path)?;
+        let closed = self.connection.close().map_err(|(_, source)| source).at(&self.path);
+        if busy != 0 {
+            let source = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None);
+            return Err(Error::Busy { path: self.path, source });
+        }
+        closed
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Moves one offset by compare-and-set.
+fn move_offset(transaction: &Transaction<'_>, path: &Path, advance: &Advance) -> Result<(), Error> {
+    let Advance { topic_id, partition, from, to } = advance;
+    if let Some(from) = from.filter(|from| from > to) {
+        return Err(Error::Backwards { topic_id: topic_id.clone(), partition: *partition, from, to: *to });
+    }
+    let moved = match from {
+        Some(from) => transaction
+            .prepare_cached("UPDATE topic_offset SET next = ?4 WHERE topic_id = ?1 AND partition = ?2 AND next = ?3")
+            .and_then(|mut statement| statement.execute(params![topic_id, partition, from, to]))
+            .at(path)?,
+        None => transaction
+            .prepare_cached(
+                "INSERT INTO topic_offset (topic_id, partition, next) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (topic_id, partition) DO NOTHING",
+            )
+            .and_then(|mut statement| statement.execute(params![topic_id, partition, to]))
+            .at(path)?,
+    };
+    if moved == 1 {
+        return Ok(());
+    }
+    let found = transaction
+        .query_row(
+            "SELECT next FROM topic_offset WHERE topic_id = ?1 AND partition = ?2",
+            params![topic_id, partition],
+            |row| row.get(0),
+        )
+        .optional()
+        .at(path)?;
+    let (topic_id, partition, expected, to) = (topic_id.clone(), *partition, *from, *to);
+    Err(Error::Twin { path: path.to_owned(), topic_id, partition, expected, found, to })
+}
+
+/// Stores what is newer, and counts.
+fn store(transaction: &Transaction<'_>, records: &[Record]) -> rusqlite::Result<Applied> {
+    let mut applied = Applied { change: meta_number(transaction, "change")?, ..Applied::default() };
+    let mut longest = 0;
+    for record in records {
+        let session = &record.session;
+        longest = longest.max(session.duration_ms());
+        store_stream(transaction, session)?;
+        let Some(session_no) = store_session(transaction, session, applied.change + 1)? else {
+            applied.old += 1;
+            continue;
+        };
+        applied.change += 1;
+        applied.stored += 1;
+        transaction.prepare_cached("DELETE FROM gap WHERE session_no = ?1")?.execute([session_no])?;
+        // A withdrawal comes without lists and leaves the files findable, until the survivor has them.
+        if !session.is_withdrawn() {
+            transaction.prepare_cached("DELETE FROM segment WHERE session_no = ?1")?.execute([session_no])?;
+            store_lists(transaction, session_no, record)?;
+        }
+    }
+    let mut set = transaction.prepare_cached("UPDATE meta SET value = max(value, ?2) WHERE key = ?1")?;
+    if applied.stored > 0 {
+        set.execute(params!["change", applied.change])?;
+    }
+    if longest > 0 {
+        set.execute(params!["max_duration_ms", longest])?;
+    }
+    Ok(applied)
+}
+
+fn store_stream(transaction: &Transaction<'_>, session: &Session) -> rusqlite::Result<()> {
+    let stream = &session.stream;
+    transaction
+        .prepare_cached(
+            "INSERT INTO stream (key, app, appname, stream_id, max_duration_ms) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (key) DO UPDATE SET max_duration_ms = excluded.max_duration_ms
+             WHERE excluded.max_duration_ms > stream.max_duration_ms",
+        )?
+        .execute(params![stream.key, stream.app, stream.appname, stream.stream_id, session.duration_ms()])?;
+    Ok(())
+}
+
+/// Returns the number of the row if it was written, `None` if what is there is as new.
+fn store_session(transaction: &Transaction<'_>, session: &Session, change: i64) -> rusqlite::Result<Option<i64>> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO session (session_id, revision, status, merged_into, continues, close_cause, stream_key, start_ms,
+               end_ms, recorded_ms, source_partition, first_offset, last_offset, watermark_ms, change)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+             ON CONFLICT (session_id) DO UPDATE SET revision = excluded.revision, status = excluded.status,
+               merged_into = excluded.merged_into, continues = excluded.continues, close_cause = excluded.close_cause,
+               stream_key = excluded.stream_key, start_ms = excluded.start_ms, end_ms = excluded.end_ms,
+               recorded_ms = excluded.recorded_ms, source_partition = excluded.source_partition,
+               first_offset = excluded.first_offset, last_offset = excluded.last_offset,
+               watermark_ms = excluded.watermark_ms, change = excluded.change
+             WHERE excluded.revision > session.revision
+             RETURNING session_no",
+        )?
+        .query_row(
+            params![
+                session.session_id,
+                session.revision,
+                session.status,
+                session.merged_into,
+                session.continues,
+                session.close_cause,
+                session.stream.key,
+                session.start_ms,
+                session.end_ms,
+                session.recorded_ms,
+                session.source_partition,
+                session.first_offset,
+                session.last_offset,
+                session.watermark_ms,
+                change
+            ],
+            |row| row.get(0),
+        )
+        .optional()
+}
+
+fn store_lists(transaction: &Transaction<'_>, session_no: i64, record: &Record) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO segment (session_no, seq, file_id, url, format, task_id, template_id, bitrate_kbps, start_ms, end_ms,
+           media_ms, size_bytes, anomalies, input_offset)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+    )?;
+    for (seq, segment) in (0_i64..).zip(&record.segments) {
+        store_segment(&mut insert, session_no, seq, segment)?;
+    }
+    let mut insert =
+        transaction.prepare_cached("INSERT INTO gap (session_no, seq, start_ms, end_ms) VALUES (?1, ?2, ?3, ?4)")?;
+    for (seq, gap) in (0_i64..).zip(&record.gaps) {
+        insert.execute(params![session_no, seq, gap.start_ms, gap.end_ms])?;
+    }
+    Ok(())
+}
+
+fn store_segment(insert: &mut Statement<'_>, session_no: i64, seq: i64, segment: &Segment) -> rusqlite::Result<()> {
+    insert.execute(params![
+        session_no,
+        seq,
+        segment.file_id,
+        segment.url,
+        segment.format,
+        segment.task_id,
+        segment.template_id,
+        segment.bitrate_kbps,
+        segment.start_ms,
+        segment.end_ms,
+        segment.media_ms,
+        segment.size_bytes,
+        names::write(&segment.anomalies),
+        segment.input_offset
+    ])?;
+    Ok(())
+}
+
+fn meta_number(connection: &Connection, key: &str) -> rusqlite::Result<i64> {
+    connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?.query_row([key], |row| row.get(0))
+}
+
+fn count_prunable(connection: &Connection, before_ms: i64) -> rusqlite::Result<Pruned> {
+    connection.query_row(
+        "SELECT (SELECT count(*) FROM session WHERE end_ms < ?1),
+           (SELECT count(*) FROM segment JOIN session USING (session_no) WHERE session.end_ms < ?1),
+           (SELECT count(*) FROM stream WHERE NOT EXISTS
+              (SELECT 1 FROM session WHERE session.stream_key = stream.key AND session.end_ms >= ?1))",
+        [before_ms],
+        |row| {
+            let count = |index| row.get::<_, i64>(index).map(|count| usize::try_from(count).unwrap_or(0));
+            Ok(Pruned { sessions: count(0)?, segments: count(1)?, streams: count(2)? })
+        },
+    )
+}
+
+/// Removes up to [`PRUNED_AT_ONCE`] sessions, oldest start first.
+fn prune_some(transaction: &Transaction<'_>, before_ms: i64) -> rusqlite::Result<Pruned> {
+    // start <= end, so the walk along the index by time stops at before_ms.
+    let mut select = transaction.prepare_cached(
+        "SELECT session_no, stream_key FROM session WHERE start_ms < ?1 AND end_ms < ?1 ORDER BY start_ms, session_id LIMIT ?2",
+    )?;
+    let doomed: Vec<(i64, String)> = select
+        .query_map([before_ms, PRUNED_AT_ONCE], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut pruned = Pruned { sessions: doomed.len(), ..Pruned::default() };
+    let mut streams: Vec<&String> = doomed.iter().map(|(_, stream)| stream).collect();
+    streams.sort_unstable();
+    streams.dedup();
+    for (session_no, _) in &doomed {
+        pruned.segments +=
+            transaction.prepare_cached("DELETE FROM segment WHERE session_no = ?1")?.execute([session_no])?;
+        transaction.prepare_cached("DELETE FROM session WHERE session_no = ?1")?.execute([session_no])?;
+    }
+    for stream in streams {
+        pruned.streams += transaction
+            .prepare_cached(
+                "DELETE FROM stream WHERE key = ?1 AND NOT EXISTS (SELECT 1 FROM session WHERE stream_key = ?1)",
+            )?
+            .execute([stream])?;
+    }
+    Ok(pruned)
+}
