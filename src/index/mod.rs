@@ -49,7 +49,7 @@ mod writer;
 pub use error::Error;
 pub use lookup::{MAX_MERGES, Recording};
 pub use maintain::{Difference, Rebuild, backup, sizes};
-pub use query::{MAX_QUERY_SECONDS, Position, Reader, Select, StreamListed, Summary, View};
+pub use query::{MAX_QUERY_SECONDS, Position, Reader, Select, StatusFilter, StreamListed, Summary, View};
 pub use schema::{APPLICATION_ID, VERSION};
 pub use writer::{Advance, Applied, Origin, Pruned, Writer};
 

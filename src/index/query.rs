@@ -23,7 +23,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 
 use super::error::{At, Error};
 use super::rows::{Gap, Record, Segment, Session, Stream};
-use super::{CLOSED, names, schema};
+use super::{WITHDRAWN, names, schema};
 use crate::clock;
 
 /// How long one view may take, in seconds.
@@ -57,6 +57,15 @@ pub struct Position {
     pub session_id: String,
 }
 
+/// Which statuses a page shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusFilter<'a> {
+    /// All but the withdrawn ones, whose files are in other sessions.
+    Current,
+    Is(&'a str),
+    Any,
+}
+
 /// Which sessions a page is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Select<'a> {
@@ -66,16 +75,15 @@ pub struct Select<'a> {
     pub from_ms: Option<i64>,
     /// Exclusive; `None` is for ever.
     pub to_ms: Option<i64>,
-    /// A status by name; `None` is any.
-    pub status: Option<&'a str>,
+    pub status: StatusFilter<'a>,
     pub after: Option<Position>,
     pub limit: usize,
 }
 
 impl Default for Select<'_> {
-    /// Closed sessions of all streams and times, the first hundred.
+    /// Current sessions of all streams and times, the first hundred.
     fn default() -> Self {
-        Select { stream: None, from_ms: None, to_ms: None, status: Some(CLOSED), after: None, limit: 100 }
+        Select { stream: None, from_ms: None, to_ms: None, status: StatusFilter::Current, after: None, limit: 100 }
     }
 }
 
@@ -165,11 +173,14 @@ impl View<'_> {
             _ => (lower, ""),
         };
         let limit = i64::try_from(select.limit).unwrap_or(i64::MAX);
+        let status = match select.status {
+            StatusFilter::Current => Some(WITHDRAWN),
+            StatusFilter::Is(status) => Some(status),
+            StatusFilter::Any => None,
+        };
         let to = select.to_ms.unwrap_or(i64::MAX);
-        let mut statement =
-            self.transaction.prepare_cached(&page_sql(select.stream.is_some(), select.status.is_some()))?;
-        let rows =
-            statement.query_map(params![start, id, from, to, limit, select.stream, select.status], read_summary)?;
+        let mut statement = self.transaction.prepare_cached(&page_sql(select.stream.is_some(), select.status))?;
+        let rows = statement.query_map(params![start, id, from, to, limit, select.stream, status], read_summary)?;
         rows.collect()
     }
 
@@ -357,9 +368,13 @@ pub(super) fn changes_sql() -> String {
 ///
 /// `end + (end = start)` puts a session of no length where its start is. CROSS JOIN keeps the streams on the inside: the
 /// order comes from the index on sessions.
-pub(super) fn page_sql(by_stream: bool, by_status: bool) -> String {
+pub(super) fn page_sql(by_stream: bool, status: StatusFilter<'_>) -> String {
     let stream = if by_stream { "s.stream_key = ?6 AND" } else { "?6 IS NULL AND" };
-    let status = if by_status { "s.status = ?7 AND" } else { "?7 IS NULL AND" };
+    let status = match status {
+        StatusFilter::Current => "s.status <> ?7 AND",
+        StatusFilter::Is(_) => "s.status = ?7 AND",
+        StatusFilter::Any => "?7 IS NULL AND",
+    };
     let index = if by_stream { "session_by_stream" } else { "session_by_time" };
     format!(
         "SELECT {COLUMNS} FROM session s INDEXED BY {index} CROSS JOIN stream t ON t.key = s.stream_key

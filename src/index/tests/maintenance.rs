@@ -1,12 +1,12 @@
 //! Backup, retention, filling anew, comparing.
 
 use super::*;
-use crate::index::{Difference, Error, Pruned, Rebuild, Select, backup, sizes};
+use crate::index::{Difference, Error, Pruned, Rebuild, Select, StatusFilter, backup, sizes};
 
 fn all(path: &Path) -> Vec<Record> {
     let mut reader = reader(path);
     let view = reader.view().unwrap();
-    let page = view.sessions(&Select { limit: usize::MAX, status: None, ..Select::default() }).unwrap();
+    let page = view.sessions(&Select { limit: usize::MAX, status: StatusFilter::Any, ..Select::default() }).unwrap();
     page.into_iter().map(|summary| view.with_lists(summary).unwrap()).collect()
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::index::{CLOSED, Position, Select, Summary, View};
+use crate::index::{CLOSED, Position, Select, StatusFilter, Summary, View};
 
 #[derive(Default)]
 struct Model {
@@ -33,7 +33,11 @@ impl Model {
                 .values()
                 .map(|(record, _)| &record.session)
                 .filter(|session| select.stream.is_none_or(|stream| session.stream.key == stream))
-                .filter(|session| select.status.is_none_or(|status| session.status == status))
+                .filter(|session| match select.status {
+                    StatusFilter::Current => session.status != "withdrawn",
+                    StatusFilter::Is(status) => session.status == status,
+                    StatusFilter::Any => true,
+                })
                 .filter(|session| {
                     let (from, to) = (select.from_ms.unwrap_or(i64::MIN), select.to_ms.unwrap_or(i64::MAX));
                     let last = if session.start_ms == session.end_ms { session.start_ms } else { session.end_ms - 1 };
@@ -77,7 +81,8 @@ fn check_pages(random: &mut Random, view: &View<'_>, model: &Model) {
         stream: (random.below(2) == 0).then_some(stream.as_str()),
         from_ms: (random.below(4) > 0).then_some(from),
         to_ms: (random.below(4) > 0).then(|| from + random.between(0, 400)),
-        status: [Some(CLOSED), Some("withdrawn"), None][usize::try_from(random.below(3)).unwrap()],
+        status: [StatusFilter::Current, StatusFilter::Is("withdrawn"), StatusFilter::Is(CLOSED), StatusFilter::Any]
+            [usize::try_from(random.below(4)).unwrap()],
         after: None,
         limit: 1 + usize::try_from(random.below(7)).unwrap(),
     };

@@ -3,7 +3,7 @@
 //! A wrong plan gives right answers, only a thousand times slower, so no other test would notice.
 
 use super::*;
-use crate::index::{lookup, query};
+use crate::index::{StatusFilter, lookup, query};
 
 fn plan(path: &Path, sql: &str, parameters: &[&dyn rusqlite::ToSql]) -> Vec<String> {
     let connection = rusqlite::Connection::open(path).unwrap();
@@ -26,7 +26,7 @@ const PAGE: [&dyn rusqlite::ToSql; 7] = [&0_i64, &"", &0_i64, &9_i64, &10_i64, &
 fn page_of_a_stream_walks_its_part_of_the_index() {
     let scratch = Scratch::new("plans");
     let path = filled(&scratch);
-    for by_status in [true, false] {
+    for by_status in [StatusFilter::Current, StatusFilter::Is("closed"), StatusFilter::Any] {
         assert_eq!(
             plan(&path, &query::page_sql(true, by_status), &PAGE),
             [
@@ -41,7 +41,7 @@ fn page_of_a_stream_walks_its_part_of_the_index() {
 fn page_of_all_streams_walks_the_index_by_time() {
     let scratch = Scratch::new("plans");
     let path = filled(&scratch);
-    for by_status in [true, false] {
+    for by_status in [StatusFilter::Current, StatusFilter::Is("closed"), StatusFilter::Any] {
         assert_eq!(
             plan(&path, &query::page_sql(false, by_status), &PAGE),
             [
