@@ -5,18 +5,23 @@
 //! [`settings::AllSettings::load`] or [`settings::GroupingSettings::load`], writes to `out` and nowhere else, and prints no
 //! error: [`main`] does, once, for all of them.
 
+pub mod answer;
 pub mod clients;
 pub mod completions;
 pub mod config;
 pub mod exit;
 pub mod group;
 pub mod health;
+pub mod index;
 pub mod logging;
 pub mod man;
 pub mod output;
+pub mod recordings;
 pub mod schema;
+pub mod sessions;
 pub mod settings;
 pub mod version;
+pub mod when;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -40,6 +45,11 @@ struct Cli {
 #[derive(clap::Subcommand, Debug)]
 enum Command {
     Group(group::Args),
+    Sessions(sessions::Args),
+    Recordings(recordings::Args),
+    /// Care of the index file.
+    #[command(subcommand)]
+    Index(index::Action),
     Config(config::Args),
     Health(health::Args),
     Schema(schema::Args),
@@ -51,6 +61,9 @@ enum Command {
 fn dispatch(command: Command, out: &mut Output) -> Result<Exit, Failure> {
     match command {
         Command::Group(args) => group::run(args, out),
+        Command::Sessions(args) => sessions::run(args, out),
+        Command::Recordings(args) => recordings::run(args, out),
+        Command::Index(action) => index::run(action, out),
         Command::Config(args) => config::run(args, out),
         Command::Health(args) => health::run(args, out),
         Command::Schema(args) => schema::run(args, out),

@@ -1,0 +1,222 @@
+//! Answers of the index on the screen, in a pipe, or in a spreadsheet.
+//!
+//! NDJSON is a contract: what the output topic and the HTTP side give, a line each, times in UTC. A table is for eyes and may
+//! change. CSV has a header line and RFC 4180 quotes.
+//!
+//! Texts come from notifications. On a terminal their control characters are shown and not obeyed, or a stream id could
+//! clear the screen; in JSON and CSV they are data, as they are.
+
+use std::path::PathBuf;
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use super::exit::{Exit, Failure};
+use super::logging;
+use super::output::Output;
+use super::when::Offset;
+use crate::config::{self, DEFAULT_FILE, Knowledge, Scope, Sources};
+use crate::index::{self, Reader};
+use crate::projection;
+use crate::wire::session::worst_case_bytes;
+
+/// Where the index is.
+#[derive(clap::Args, Clone, Debug)]
+pub struct IndexFile {
+    /// The index [default: `index.path` of the configuration]
+    #[arg(long = "index", value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    index: Option<PathBuf>,
+    /// Configuration file to take `index.path` from [env: LIVESESSION_CONFIG]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    config: Option<PathBuf>,
+}
+
+impl IndexFile {
+    /// Returns the path of the index, without looking at it.
+    ///
+    /// Of the configuration only that one line counts: a question to a file does not need a broker that is right.
+    pub fn path(&self) -> Result<PathBuf, Failure> {
+        match &self.index {
+            Some(path) => Ok(path.clone()),
+            None => Ok(self.settings()?.index.path),
+        }
+    }
+
+    /// Returns the configuration, of which `[index]` counts.
+    pub fn settings(&self) -> Result<config::Config, Failure> {
+        let sources = Sources {
+            file: self.config.clone(),
+            default_file: Some(PathBuf::from(DEFAULT_FILE)),
+            environment: std::env::vars_os().collect(),
+            flags: Vec::new(),
+        };
+        let knowledge =
+            Knowledge { worst_case_bytes, log_filter_fault: logging::filter_fault, property_fault: |_, _| None };
+        Ok(config::load(&sources, Scope::Grouping, knowledge)?.config)
+    }
+
+    /// Opens the index for reading.
+    pub fn open(&self) -> Result<Reader, Failure> {
+        Ok(Reader::open(&self.path()?)?)
+    }
+}
+
+/// How to write an answer.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Style {
+    /// A JSON object per line, also on a terminal
+    #[arg(long, conflicts_with = "csv")]
+    json: bool,
+    /// Comma-separated values with a header line
+    #[arg(long)]
+    csv: bool,
+    /// Offset of times in tables and CSV, and of times that are typed without one; JSON is always UTC
+    #[arg(long, value_name = "OFFSET", value_parser = Offset::parse, default_value = "Z", allow_hyphen_values = true)]
+    pub tz: Offset,
+}
+
+/// A form of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Ndjson,
+    Csv,
+    Table,
+}
+
+impl Style {
+    /// Returns the form: what was asked for, else a table for a terminal and NDJSON for a program.
+    pub fn form(&self, out: &Output) -> Form {
+        match (self.json, self.csv) {
+            (true, _) => Form::Ndjson,
+            (false, true) => Form::Csv,
+            (false, false) if out.is_terminal() => Form::Table,
+            (false, false) => Form::Ndjson,
+        }
+    }
+}
+
+/// Rows under a header, written when they are all there: a table has to know its widest cell.
+pub struct Rows {
+    header: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+    form: Form,
+}
+
+impl Rows {
+    pub fn new(form: Form, header: &[&'static str]) -> Rows {
+        Rows { header: header.to_vec(), rows: Vec::new(), form }
+    }
+
+    pub fn push(&mut self, row: Vec<String>) {
+        self.rows.push(row);
+    }
+
+    /// Writes what there is; an empty table has no header either, an empty CSV has one.
+    pub fn write(self, out: &mut Output) -> Result<(), Failure> {
+        match self.form {
+            Form::Csv => {
+                out.line(&self.header.join(","))?;
+                for row in &self.rows {
+                    out.line(&row.iter().map(|cell| quoted(cell)).collect::<Vec<_>>().join(","))?;
+                }
+                Ok(())
+            }
+            Form::Table | Form::Ndjson if self.rows.is_empty() => Ok(()),
+            Form::Table | Form::Ndjson => {
+                let mut table = Table::new();
+                table.load_style(presets::NOTHING).set_header(self.header);
+                for row in self.rows {
+                    table.add_row(row.iter().map(|cell| visible(cell)).collect::<Vec<_>>());
+                }
+                out.line(&table.trim_fmt())
+            }
+        }
+    }
+}
+
+/// Writes a value as a line of JSON.
+pub fn json_line<T: Serialize>(value: &T, out: &mut Output) -> Result<(), Failure> {
+    let line = serde_json::to_string(value)
+        .map_err(|source| Failure::caused_by(Exit::Defect, "cannot write answer as JSON", source))?;
+    out.line(&line)
+}
+
+/// Quotes a cell of CSV if it needs it.
+fn quoted(cell: &str) -> String {
+    if cell.contains([',', '"', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.to_owned() }
+}
+
+/// Shows control characters instead of obeying them, and those that turn the direction of writing.
+pub fn visible(text: &str) -> String {
+    let is_harmful = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(is_harmful) {
+        return text.to_owned();
+    }
+    text.chars().map(|c| if is_harmful(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
+}
+
+/// Writes a length for eyes: `1:23:45`.
+pub fn length(ms: i64) -> String {
+    let seconds = ms / 1_000;
+    format!("{}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
+}
+
+impl From<index::Error> for Failure {
+    /// Says what went wrong with the index, and how the command ends.
+    fn from(error: index::Error) -> Failure {
+        use index::Error;
+        let exit = match &error {
+            Error::Busy { .. } | Error::Interrupted { .. } => Exit::Later,
+            Error::Full { .. }
+            | Error::ReadOnly { .. }
+            | Error::Unopenable { .. }
+            | Error::Io { .. }
+            | Error::File { .. }
+            | Error::Corrupt { .. } => Exit::Disk,
+            Error::Missing { .. }
+            | Error::NotAnIndex { .. }
+            | Error::Newer { .. }
+            | Error::Older { .. }
+            | Error::OtherTopic { .. }
+            | Error::Twin { .. } => Exit::Config,
+            Error::OtherGeneration { .. } => Exit::No,
+            Error::Exists { .. } => Exit::Usage,
+            Error::Backwards { .. } | Error::Sql { .. } => Exit::Defect,
+        };
+        Failure::caused_by(exit, "the index did not do what was asked", error)
+    }
+}
+
+impl From<projection::Error> for Failure {
+    fn from(error: projection::Error) -> Failure {
+        Failure::caused_by(Exit::Data, "the index has a row that no indexer of ours wrote", error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_of_csv_are_quoted_when_they_need_it() {
+        for (cell, expected) in [("a", "a"), ("a,b", "\"a,b\""), ("a\"b", "\"a\"\"b\""), ("a\nb", "\"a\nb\""), ("", "")]
+        {
+            assert_eq!(quoted(cell), expected);
+        }
+    }
+
+    #[test]
+    fn control_characters_are_shown_and_not_obeyed() {
+        assert_eq!(visible("房间 7"), "房间 7");
+        assert_eq!(visible("\u{1b}[2J\u{202e}x"), "\\u{1b}[2J\\u{202e}x");
+    }
+
+    #[test]
+    fn lengths_are_hours_minutes_seconds() {
+        for (ms, expected) in [(0, "0:00:00"), (999, "0:00:00"), (3_599_999, "0:59:59"), (360_000_000, "100:00:00")] {
+            assert_eq!(length(ms), expected);
+        }
+    }
+}
