@@ -287,7 +287,9 @@ impl<'a> Checker<'a> {
             return;
         }
         self.check_login(is_passed("sasl.username"), is_passed("sasl.password"));
-        self.check_encryption();
+        let passes_certificate = is_passed("ssl.certificate.pem") || is_passed("ssl.certificate.location");
+        let passes_key = is_passed("ssl.key.pem") || is_passed("ssl.key.location");
+        self.check_encryption(passes_certificate, passes_key);
     }
 
     fn check_login(&mut self, has_username: bool, has_password: bool) {
@@ -331,7 +333,7 @@ impl<'a> Checker<'a> {
         );
     }
 
-    fn check_encryption(&mut self) {
+    fn check_encryption(&mut self, passes_certificate: bool, passes_key: bool) {
         let kafka = &self.config.kafka;
         let files = [
             ("kafka.ca_file", kafka.ca_file.is_some()),
@@ -348,14 +350,13 @@ impl<'a> Checker<'a> {
         }
         let (certificate, key) = (kafka.certificate_file.is_some(), kafka.key_file.is_some());
         self.need(
-            certificate || !key,
+            certificate || !key || passes_certificate,
             &["kafka.certificate_file", "kafka.key_file"],
             "is missing, and key_file is set",
             "mutual TLS needs both",
         );
-        let inline_key = kafka.properties.get("ssl.key.pem").is_some();
         self.need(
-            key || !certificate || inline_key,
+            key || !certificate || passes_key,
             &["kafka.key_file", "kafka.certificate_file"],
             "is missing, and certificate_file is set",
             "mutual TLS needs both",

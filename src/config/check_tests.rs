@@ -202,6 +202,12 @@ fn mutual_tls_needs_both_halves() {
     assert_eq!(with(true, true), Vec::<&str>::new());
     assert_eq!(with(true, false), ["kafka.key_file"]);
     assert_eq!(with(false, true), ["kafka.certificate_file"]);
+    let key_by_property = faults(|config| {
+        config.kafka.security_protocol = SecurityProtocol::Ssl;
+        config.kafka.certificate_file = Some(readable.clone());
+        config.kafka.properties.insert("ssl.key.pem", "x");
+    });
+    assert_eq!(key_by_property, Vec::<&str>::new());
 }
 
 #[test]

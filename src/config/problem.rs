@@ -110,6 +110,8 @@ mod tests {
         assert_eq!(nearest("gpa", ["gap"]), Some("gap"));
         assert_eq!(nearest("abc", ["abx"]), Some("abx"));
         assert_eq!(nearest("abc", ["axx"]), None);
+        assert_eq!(nearest("abcdef", ["abcdxx"]), Some("abcdxx"));
+        assert_eq!(nearest("abcde", ["abcxx"]), None);
         assert_eq!(nearest("anything", []), None);
     }
 

@@ -178,6 +178,9 @@ fn broken_toml_is_told_by_line_and_not_quoted() {
     let problems = problems_of("broken", "workers = 1\npassword = \"hunter2\n[topics]\n");
     assert!(problems[0].starts_with("TOML (a.toml:2): "), "{problems:?}");
     assert!(!problems.concat().contains("hunter2"), "{problems:?}");
+    // Settings recovered from a broken file would raise problems of their own.
+    let recovered = problems_of("recovered", "wokers = 0\nworkers = 0\nlog_filter = \"x\n");
+    assert_eq!(recovered.len(), 1, "{recovered:?}");
     assert!(problems_of("twice", "workers = 1\nworkers = 2\n")[0].starts_with("TOML (a.toml:2): "));
 }
 
