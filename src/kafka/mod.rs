@@ -3,7 +3,7 @@
 //! Speaks bytes, partitions and offsets. Knows no notification, no session and no changelog record, and reads no
 //! configuration file: those are `wire`, `grouping` and `config`, which meet this module in `worker`.
 //!
-//! [`Broker`] is the whole of it as the worker's loop sees it. `Client` implements it with librdkafka; the simulation
+//! [`Broker`] is the whole of it as the worker's loop sees it. [`Client`] implements it with librdkafka; the simulation
 //! implements it with a model in memory, because no mock fences, hides aborted records or times a transaction out.
 //!
 //! # The model
@@ -31,7 +31,10 @@
 
 use std::time::Duration;
 
+pub mod admin;
+pub mod client;
 pub mod consumer;
+pub mod context;
 mod native;
 pub mod properties;
 pub mod record;
@@ -40,6 +43,7 @@ pub mod settings;
 pub mod transaction;
 pub mod version;
 
+pub use client::Client;
 pub use record::{Header, Outgoing, Record};
 
 /// The cause of an error, for people: logged with its chain, never matched on.
@@ -116,6 +120,13 @@ pub trait Broker {
     /// Aborts the transaction. No reader of committed records will see any of it.
     fn abort(&self) -> Result<(), transaction::Error>;
 
+    /// Returns where a partition's log ended when librdkafka last looked, at most 5 s ago; costs nothing.
+    ///
+    /// For metrics only: a decision needs [`Broker::log_ends`].
+    fn known_ends(&self, _partition: i32) -> Option<KnownEnds> {
+        None
+    }
+
     /// Returns how many errors of each kind librdkafka reported so far.
     fn errors(&self) -> ErrorCounts;
 }
@@ -146,6 +157,16 @@ pub enum Input<'a> {
 pub struct LogEnds {
     /// The first offset that retention or compaction has left.
     pub start: i64,
+    /// The offset that the next record will get.
+    pub end: i64,
+}
+
+/// Where a log ended a while ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownEnds {
+    /// The last stable offset: where the first open transaction begins, or the end. An LSO that stands still is one
+    /// that hangs.
+    pub stable: i64,
     /// The offset that the next record will get.
     pub end: i64,
 }

@@ -1,18 +1,23 @@
 //! All unsafe code of the crate: what librdkafka knows and rdkafka does not say.
 //!
 //! * the generation and member id of a group consumer, which tell whether we are still in the group;
-//! * header names as bytes: rdkafka panics on a name that is not UTF-8, and any producer can write one.
+//! * header names as bytes: rdkafka panics on a name that is not UTF-8, and any producer can write one;
+//! * so also producing with such a name, since a dead letter keeps the headers as they came.
 //!
 //! Every block has its `SAFETY:`. Nothing here decides anything.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString, c_void};
 use std::{fmt, ptr, slice};
 
 use rdkafka::bindings as rdsys;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::producer::{BaseProducer, PARTITION_UA, Producer, ProducerContext};
+use rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR as NO_ERROR;
+use rdsys::rd_kafka_vtype_t as vtype;
 
-use super::record::Header;
+use super::record::{Header, Outgoing};
 
 /// A message that librdkafka holds and lends.
 pub struct Message<'a>(BorrowedMessage<'a>);
@@ -47,7 +52,7 @@ impl<'a> Message<'a> {
         let mut headers = ptr::null_mut();
         // SAFETY: the message is valid as long as `self`; on success librdkafka gives a list that the message keeps.
         let error = unsafe { rdsys::rd_kafka_message_headers(self.0.ptr(), &mut headers) };
-        if error != rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+        if error != NO_ERROR {
             // `NOENT`: the record has none.
             return Vec::new();
         }
@@ -61,7 +66,7 @@ impl<'a> Message<'a> {
         let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
         // SAFETY: the list is the message's; the out pointers are valid, and set on success.
         let error = unsafe { rdsys::rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size) };
-        if error != rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+        if error != NO_ERROR {
             return None;
         }
         // SAFETY: a name ends in NUL and lives in the list, which lives as long as `self`.
@@ -88,6 +93,13 @@ pub struct Membership {
     pub member: String,
 }
 
+impl Membership {
+    /// Returns whether the coordinator knows us: after an outage this can be the only sign that it does not.
+    pub fn is_member(&self) -> bool {
+        self.generation >= 0 && !self.member.is_empty()
+    }
+}
+
 /// Returns generation and member id, or `None` if the client has no group.
 pub fn membership<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<Membership> {
     // SAFETY: the client lives as long as `consumer`.
@@ -103,4 +115,89 @@ pub fn membership<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<Memb
     // SAFETY: destroyed once, and not used after.
     unsafe { rdsys::rd_kafka_consumer_group_metadata_destroy(metadata) };
     Some(Membership { generation, member })
+}
+
+/// Puts a record into the producer's queue. The bytes are copied; never blocks.
+///
+/// # Errors
+///
+/// `MessageProduction` with the reason, a full queue among them; `Nul` for a topic that no broker could have.
+pub fn produce<C>(producer: &BaseProducer<C>, record: &Outgoing<'_>) -> Result<(), KafkaError>
+where
+    C: ProducerContext<DeliveryOpaque = ()>,
+{
+    let topic = CString::new(record.topic)?;
+    let headers = Headers::new(record.headers)?;
+    let (key, key_size) = raw(record.key);
+    let (value, value_size) = raw(record.value);
+    // SAFETY: the arguments are the tagged list that `rd_kafka_producev` documents, each tag followed by the types it
+    // takes, closed by END. The bytes are copied (F_COPY) and outlive the call. The opaque is null, as rdkafka makes it
+    // from `()`. The headers are ours unless the call succeeds.
+    let error = unsafe {
+        rdsys::rd_kafka_producev(
+            producer.client().native_ptr(),
+            vtype::RD_KAFKA_VTYPE_TOPIC,
+            topic.as_ptr(),
+            vtype::RD_KAFKA_VTYPE_PARTITION,
+            record.partition.unwrap_or(PARTITION_UA),
+            vtype::RD_KAFKA_VTYPE_MSGFLAGS,
+            rdsys::RD_KAFKA_MSG_F_COPY,
+            vtype::RD_KAFKA_VTYPE_VALUE,
+            value,
+            value_size,
+            vtype::RD_KAFKA_VTYPE_KEY,
+            key,
+            key_size,
+            vtype::RD_KAFKA_VTYPE_TIMESTAMP,
+            record.timestamp.unwrap_or(0),
+            vtype::RD_KAFKA_VTYPE_HEADERS,
+            headers.0,
+            vtype::RD_KAFKA_VTYPE_END,
+        )
+    };
+    if error != NO_ERROR {
+        return Err(KafkaError::MessageProduction(error.into()));
+    }
+    // The queue owns them now.
+    std::mem::forget(headers);
+    Ok(())
+}
+
+/// Returns pointer and length; a null stays a null, and an empty value is not one.
+fn raw(bytes: Option<&[u8]>) -> (*const c_void, usize) {
+    bytes.map_or((ptr::null(), 0), |bytes| (bytes.as_ptr().cast(), bytes.len()))
+}
+
+/// A list of headers that no queue owns yet; null if there are none.
+struct Headers(*mut rdsys::rd_kafka_headers_t);
+
+impl Headers {
+    fn new(headers: &[Header<'_>]) -> Result<Headers, KafkaError> {
+        if headers.is_empty() {
+            return Ok(Headers(ptr::null_mut()));
+        }
+        // SAFETY: takes a number; the list is ours, and destroyed by `drop` unless a queue takes it.
+        let list = Headers(unsafe { rdsys::rd_kafka_headers_new(headers.len()) });
+        for (name, value) in headers {
+            let (value, size) = raw(*value);
+            // SAFETY: the list is ours; name and value are given with their sizes, and copied. A size is at most
+            // `isize::MAX`, as for every slice.
+            let error = unsafe {
+                rdsys::rd_kafka_header_add(list.0, name.as_ptr().cast(), name.len() as isize, value, size as isize)
+            };
+            if error != NO_ERROR {
+                return Err(KafkaError::MessageProduction(error.into()));
+            }
+        }
+        Ok(list)
+    }
+}
+
+impl Drop for Headers {
+    fn drop(&mut self) {
+        if !self.0.is_null() {
+            // SAFETY: made by `rd_kafka_headers_new`, not taken by a queue (then it is forgotten), destroyed once.
+            unsafe { rdsys::rd_kafka_headers_destroy(self.0) };
+        }
+    }
 }

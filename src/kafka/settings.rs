@@ -183,7 +183,7 @@ impl Settings {
     /// Returns how long a commit has to take to be suspicious: a hidden retry waits for `retry.backoff.ms` less 20 %.
     pub fn suspicious_commit(&self) -> Duration {
         let properties = self.properties.iter().chain(&self.producer_properties);
-        let backoff = properties.filter(|(name, _)| name == "retry.backoff.ms").last();
+        let backoff = properties.rev().find(|(name, _)| name == "retry.backoff.ms");
         let backoff = backoff.and_then(|(_, ms)| ms.parse().ok()).map_or(DEFAULT_RETRY_BACKOFF, Duration::from_millis);
         backoff * 8 / 10
     }

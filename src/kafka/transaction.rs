@@ -1,6 +1,50 @@
-//! The transactional producer.
+//! The transactional producer, and what each of its errors means.
+//!
+//! # The model
+//!
+//! ```text
+//!   init ─▶ ready ──begin──▶ open ──send…──▶ open ──commit──▶ ready
+//!             ▲                               │ Abort
+//!             └───────────────abort───────────┘        Rebuild, Fenced, Refused, Stop: the end of this value
+//! ```
+//!
+//! An error of librdkafka is asked in this order: is it fatal, does it require an abort, can it be retried? A retry is the
+//! *same* call with the same arguments and nothing in between; what is none of the three counts as fatal. rdkafka's own
+//! calls are not used as they come:
+//!
+//! * a commit flushes in whole polls of 100 ms, so the queue is drained first, 1 ms at a time;
+//! * an abort waits for delivery reports that nobody serves, so a scoped thread serves them;
+//! * an abort right after a commit can be fatal, because the coordinator is still busy with that. Taking the id over anew
+//!   aborts as well, and for certain: no commit was asked for, and the old producer's requests do not survive it;
+//! * a record that `send` refused is merely missing for the commit, so a refusal is an abort;
+//! * offsets of no partition are sent to nobody and fence nobody, so they are refused.
+//!
+//! # Replacing the producer
+//!
+//! librdkafka speaks a protocol in which a delayed commit request can decide the *next* transaction, and it hides that it
+//! sent one twice. A new producer has a new epoch, which a delayed request does not survive. So [`Transactions::begin`]
+//! replaces it when the last commit took suspiciously long (a hidden retry waits for its back-off; an honest commit takes
+//! 2 ms), when any error was reported, when a delivery failed, or when an abort did.
 
-use super::Cause;
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, Producer as _};
+use rdkafka::util::Timeout;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::context::{Reports, TransactionContext, is_refusal};
+use super::settings::Settings;
+use super::{Cause, Outgoing, native};
+use crate::clock;
+
+/// How long one turn of serving delivery reports takes: all of it, whether there is something to serve or not.
+const TURN: Duration = Duration::from_millis(1);
 
 /// Tells the worker what to do when a step of a transaction did not succeed.
 ///
@@ -16,7 +60,7 @@ pub enum Error {
     },
 
     /// Nobody can say whether it was committed, or the producer is of no more use: drop all memory, rebuild the worker.
-    #[error("could not {doing}; the outcome is unknown")]
+    #[error("could not {doing}, and cannot go on with this producer")]
     Rebuild {
         doing: &'static str,
         #[source]
@@ -40,4 +84,349 @@ pub enum Error {
     /// Our defect: stop, and write nothing more (exit 70).
     #[error("cannot {doing}: {problem}")]
     Stop { doing: &'static str, problem: String },
+}
+
+/// What an error of librdkafka asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Abort,
+    Retry,
+    Rebuild,
+    Fenced,
+    Refused,
+}
+
+/// The producer of one worker.
+pub struct Transactions {
+    settings: Settings,
+    topic: String,
+    reports: Arc<Reports>,
+    state: RefCell<State>,
+}
+
+struct State {
+    /// `None` only while it is replaced.
+    producer: Option<BaseProducer<TransactionContext>>,
+    /// When the open transaction began.
+    open: Option<Instant>,
+    /// Whether the last transaction left a doubt that only a new producer removes.
+    doubt: bool,
+    /// Whether the outcome of a commit is unknown: a new producer would not help, the worker's memory is in doubt.
+    dead: bool,
+}
+
+impl State {
+    const NEW: State = State { producer: None, open: None, doubt: false, dead: false };
+}
+
+impl Transactions {
+    /// Creates the producer and takes over its transactional id: what the id had open is aborted.
+    ///
+    /// `topic` is the input, whose offsets the transactions carry.
+    pub fn init(
+        settings: &Settings,
+        topic: &str,
+        reports: Arc<Reports>,
+        timeout: Duration,
+    ) -> Result<Transactions, Error> {
+        let state = RefCell::new(State::NEW);
+        let transactions = Transactions { settings: settings.clone(), topic: topic.to_owned(), reports, state };
+        transactions.replace(timeout)?;
+        Ok(transactions)
+    }
+
+    /// Returns whether the next [`Transactions::begin`] replaces the producer.
+    pub fn needs_replacement(&self) -> bool {
+        let state = self.state.borrow();
+        let context = state.producer.as_ref().map(|producer| producer.context());
+        state.doubt || context.is_none_or(|context| context.failed() || context.disturbed())
+    }
+
+    /// Puts a new producer in the place of the old one.
+    pub fn replace(&self, timeout: Duration) -> Result<(), Error> {
+        const DOING: &str = "take over the transactional id";
+        // Closed before the next one begins: two of one id would fence each other.
+        drop(self.state.borrow_mut().producer.take());
+        let config = self.settings.producer();
+        let producer: BaseProducer<TransactionContext> = config
+            .create_with_context(TransactionContext::new(Arc::clone(&self.reports)))
+            .map_err(|error| Error::Rebuild { doing: DOING, source: error.into() })?;
+        let deadline = clock::instant() + timeout;
+        let result = repeat(deadline, |remaining| {
+            let result = producer.init_transactions(remaining);
+            // The reason for a refusal comes only by polling.
+            producer.poll(TURN);
+            match self.reports.refusal() {
+                Some(_) => result.map_err(|_| KafkaError::Global(RDKafkaErrorCode::Authentication)),
+                None => result,
+            }
+        });
+        result.map_err(|error| self.error(&producer, DOING, error, None))?;
+        *self.state.borrow_mut() = State { producer: Some(producer), ..State::NEW };
+        Ok(())
+    }
+
+    /// Begins a transaction, with another producer if the last one left a doubt.
+    pub fn begin(&self) -> Result<(), Error> {
+        const DOING: &str = "begin a transaction";
+        if self.state.borrow().open.is_some() {
+            return Err(Error::Stop { doing: DOING, problem: "one is open".to_owned() });
+        }
+        if self.state.borrow().dead {
+            let problem = "the outcome of the last one is unknown, and the worker was not rebuilt".to_owned();
+            return Err(Error::Stop { doing: DOING, problem });
+        }
+        self.serve();
+        if self.needs_replacement() {
+            self.replace(self.settings.transaction_timeout)?;
+        }
+        let mut state = self.state.borrow_mut();
+        let Some(producer) = &state.producer else {
+            return Err(Error::Stop { doing: DOING, problem: "there is no producer".to_owned() });
+        };
+        producer.begin_transaction().map_err(|error| self.error(producer, DOING, error, None))?;
+        state.open = Some(clock::instant());
+        Ok(())
+    }
+
+    /// Returns whether a transaction is open.
+    pub fn is_open(&self) -> bool {
+        self.state.borrow().open.is_some()
+    }
+
+    /// Adds a record. A full queue is served until there is room, for at most the transaction timeout.
+    pub fn send(&self, record: &Outgoing<'_>) -> Result<(), Error> {
+        const DOING: &str = "produce a record";
+        let state = self.state.borrow();
+        let (producer, begun) = open(&state, DOING)?;
+        let deadline = begun + self.settings.transaction_timeout;
+        loop {
+            match native::produce(producer, record) {
+                Ok(()) => return Ok(()),
+                Err(error) if is_queue_full(&error) && clock::instant() < deadline && !producer.context().failed() => {
+                    producer.poll(TURN);
+                }
+                // The transaction would commit without it.
+                Err(error) => return Err(self.abort_error(producer, DOING, error)),
+            }
+        }
+    }
+
+    /// Commits, together with the next offsets of all touched partitions.
+    ///
+    /// `member` proves who we are; only the group consumer's own does, and only after its guard.
+    pub fn commit(
+        &self,
+        offsets: &[(i32, i64)],
+        member: &ConsumerGroupMetadata,
+        timeout: Duration,
+    ) -> Result<(), Error> {
+        let mut state = self.state.borrow_mut();
+        match self.try_commit(&state, offsets, member, clock::instant() + timeout) {
+            Ok(took) => {
+                state.open = None;
+                state.doubt |= took >= self.settings.suspicious_commit();
+                Ok(())
+            }
+            Err(error) => {
+                if !matches!(error, Error::Abort { .. }) {
+                    state.open = None;
+                    state.dead = true;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Sends the offsets, drains and commits. Returns how long the commit call took.
+    fn try_commit(
+        &self,
+        state: &State,
+        offsets: &[(i32, i64)],
+        member: &ConsumerGroupMetadata,
+        deadline: Instant,
+    ) -> Result<Duration, Error> {
+        let (producer, begun) = open(state, "commit")?;
+        let list = self.offset_list(offsets)?;
+        let sent = repeat(deadline, |remaining| producer.send_offsets_to_transaction(&list, member, remaining));
+        sent.map_err(|error| self.error(producer, "send offsets to the transaction", error, Some(begun)))?;
+        while producer.in_flight_count() > 0 {
+            if producer.context().failed() || clock::instant() >= deadline {
+                let late = KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut);
+                return Err(self.abort_error(producer, "deliver all records of the transaction", late));
+            }
+            producer.poll(TURN);
+        }
+        let start = clock::instant();
+        // Without a timeout of its own it takes the transaction's remaining time.
+        repeat(deadline, |_| raw_commit(producer))
+            .map_err(|error| self.error(producer, "commit the transaction", error, Some(begun)))?;
+        Ok(clock::instant().saturating_duration_since(start))
+    }
+
+    /// Aborts the open transaction, if there is one.
+    ///
+    /// An abort that fails, unless we were fenced, is made up for by taking the id over with a new producer.
+    pub fn abort(&self) -> Result<(), Error> {
+        if !self.is_open() {
+            return Ok(());
+        }
+        let result = self.try_abort();
+        let mut state = self.state.borrow_mut();
+        state.open = None;
+        match result {
+            Err(Error::Abort { .. } | Error::Rebuild { .. }) => {
+                drop(state);
+                self.replace(self.settings.transaction_timeout)
+            }
+            Err(other) => {
+                state.dead = true;
+                Err(other)
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn try_abort(&self) -> Result<(), Error> {
+        let state = self.state.borrow();
+        let (producer, begun) = open(&state, "abort")?;
+        let deadline = clock::instant() + self.settings.transaction_timeout;
+        repeat(deadline, |_| raw_abort(producer))
+            .map_err(|error| self.error(producer, "abort the transaction", error, Some(begun)))
+    }
+
+    /// Serves delivery reports and errors for a moment.
+    pub fn serve(&self) {
+        if let Some(producer) = &self.state.borrow().producer {
+            producer.poll(TURN);
+        }
+    }
+
+    fn offset_list(&self, offsets: &[(i32, i64)]) -> Result<TopicPartitionList, Error> {
+        const DOING: &str = "send offsets to the transaction";
+        if offsets.is_empty() {
+            // Kafka would say `Ok`, send nothing, and fence nobody.
+            return Err(Error::Stop { doing: DOING, problem: "there are none".to_owned() });
+        }
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for (partition, offset) in offsets {
+            list.add_partition_offset(&self.topic, *partition, Offset::Offset(*offset)).map_err(|error| {
+                Error::Stop { doing: DOING, problem: format!("partition {partition}, offset {offset}: {error}") }
+            })?;
+        }
+        Ok(list)
+    }
+
+    /// Turns what librdkafka says into what the worker does.
+    ///
+    /// `begun` is when the open transaction began: near its timeout the coordinator fences us as a twin would.
+    fn error(
+        &self,
+        producer: &BaseProducer<TransactionContext>,
+        doing: &'static str,
+        error: KafkaError,
+        begun: Option<Instant>,
+    ) -> Error {
+        // What explains the error may still be in the queue.
+        producer.poll(TURN);
+        if let Some(reason) = self.reports.refusal() {
+            return Error::Refused { reason };
+        }
+        let near = self.settings.transaction_timeout * 8 / 10;
+        let old = begun.is_some_and(|begun| clock::instant().saturating_duration_since(begun) >= near);
+        match verdict(&error) {
+            Verdict::Abort => Error::Abort { doing, source: error.into() },
+            Verdict::Fenced if !old && !producer.context().was_cut() => {
+                Error::Fenced { doing, transactional_id: self.settings.transactional_id.clone(), source: error.into() }
+            }
+            Verdict::Refused => Error::Refused { reason: error.to_string() },
+            Verdict::Fenced | Verdict::Retry | Verdict::Rebuild => Error::Rebuild { doing, source: error.into() },
+        }
+    }
+
+    /// An error after which the transaction must not commit, whatever librdkafka thinks of it.
+    fn abort_error(
+        &self,
+        producer: &BaseProducer<TransactionContext>,
+        doing: &'static str,
+        error: KafkaError,
+    ) -> Error {
+        producer.poll(TURN);
+        if let Some(reason) = self.reports.refusal() {
+            return Error::Refused { reason };
+        }
+        // A delivery that failed explains more than that the queue did not empty.
+        let error = producer.context().failure().unwrap_or(error);
+        Error::Abort { doing, source: error.into() }
+    }
+}
+
+/// Returns the producer and when its open transaction began.
+fn open<'a>(state: &'a State, doing: &'static str) -> Result<(&'a BaseProducer<TransactionContext>, Instant), Error> {
+    match (&state.producer, state.open) {
+        (Some(producer), Some(begun)) => Ok((producer, begun)),
+        _ => Err(Error::Stop { doing, problem: "no transaction is open".to_owned() }),
+    }
+}
+
+/// Makes the same call again, with the same arguments and nothing in between, until it is decided or time is up.
+///
+/// `call` gets the time that is left.
+fn repeat(deadline: Instant, mut call: impl FnMut(Duration) -> KafkaResult<()>) -> KafkaResult<()> {
+    loop {
+        let remaining = deadline.saturating_duration_since(clock::instant());
+        match call(remaining) {
+            Err(error) if verdict(&error) == Verdict::Retry && clock::instant() < deadline => {}
+            result => return result,
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the caller has drained the queue")]
+fn raw_commit(producer: &BaseProducer<TransactionContext>) -> KafkaResult<()> {
+    producer.commit_transaction(Timeout::Never)
+}
+
+/// Aborts; a scoped thread serves the delivery reports that librdkafka waits for.
+#[allow(clippy::disallowed_methods, reason = "a scoped thread serves delivery reports meanwhile")]
+fn raw_abort(producer: &BaseProducer<TransactionContext>) -> KafkaResult<()> {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                producer.poll(TURN);
+            }
+        });
+        let result = producer.abort_transaction(Timeout::Never);
+        done.store(true, Ordering::Release);
+        result
+    })
+}
+
+/// Asks an error, in the only order that is right: a fatal one may also say that it can be retried.
+fn verdict(error: &KafkaError) -> Verdict {
+    use RDKafkaErrorCode as Code;
+    let code = error.rdkafka_error_code();
+    if code.is_some_and(is_refusal) {
+        return Verdict::Refused;
+    }
+    // A flush that failed leaves the outcome open, as anything does that is not an answer of the transaction.
+    let KafkaError::Transaction(answer) = error else { return Verdict::Rebuild };
+    if answer.is_fatal() {
+        return match answer.code() {
+            Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => Verdict::Fenced,
+            _ => Verdict::Rebuild,
+        };
+    }
+    if answer.txn_requires_abort() {
+        Verdict::Abort
+    } else if answer.is_retriable() {
+        Verdict::Retry
+    } else {
+        Verdict::Rebuild
+    }
+}
+
+fn is_queue_full(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull)
 }

@@ -13,6 +13,8 @@
 mod adapter;
 mod broker;
 mod fixture;
+mod mock;
+mod restore;
 
 use std::process::ExitCode;
 
@@ -37,7 +39,8 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // The kernel kills the broker with the *thread* that started it, and only the main thread lives long enough.
     arguments.test_threads = Some(1);
-    let trials = adapter::TESTS.iter().map(|test| trial("adapter", test)).collect();
+    let modules = [("adapter", adapter::TESTS), ("restore", restore::TESTS), ("mock", mock::TESTS)];
+    let trials = modules.iter().flat_map(|(module, tests)| tests.iter().map(|test| trial(module, test))).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     broker::end_shared(conclusion.has_failed());
     conclusion.exit_code()

@@ -1,0 +1,130 @@
+//! [`Broker`] over librdkafka: a consumer, a producer, a reader, a probe.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::consumer::Consumer;
+use super::context::Reports;
+use super::restore::{Probe, Restore};
+use super::settings::Settings;
+use super::transaction::Transactions;
+use super::{Apply, Broker, ErrorCounts, Input, KnownEnds, LogEnds, Outgoing, consumer, restore, transaction};
+
+/// The clients of one worker.
+pub struct Client {
+    // Dropped in this order: the consumer leaves the group before the producer goes, so that whoever takes the partitions
+    // over takes them from somebody who has finished.
+    consumer: Consumer,
+    restore: RefCell<Restore>,
+    probe: Probe,
+    transactions: Transactions,
+    input: String,
+    /// How often partitions had left us when the open transaction began.
+    departures: Cell<u64>,
+    reports: Arc<Reports>,
+}
+
+impl Client {
+    /// Takes over the transactional id, then joins the group of `input`.
+    ///
+    /// In this order, because what a former self left open is aborted first: the offsets would else be undecided until
+    /// its timeout.
+    ///
+    /// # Errors
+    ///
+    /// [`transaction::Error::Rebuild`] when no broker answered within `timeout`: back off and connect again.
+    pub fn connect(
+        settings: &Settings,
+        input: &str,
+        changelog: &str,
+        timeout: Duration,
+    ) -> Result<Client, transaction::Error> {
+        let reports = Arc::new(Reports::default());
+        let created = |doing: &'static str| move |source| transaction::Error::Rebuild { doing, source };
+        let transactions = Transactions::init(settings, input, Arc::clone(&reports), timeout)?;
+        let restore = Restore::new(settings, changelog, Arc::clone(&reports))
+            .map_err(|error| created("create the reader of the changelog")(error.into()))?;
+        let probe = Probe::new(settings, Arc::clone(&reports))
+            .map_err(|error| created("create the client that asks for log ends")(error.into()))?;
+        let consumer = Consumer::join(settings, input, Arc::clone(&reports))
+            .map_err(|error| created("create the consumer")(error.into()))?;
+        Ok(Client {
+            consumer,
+            restore: RefCell::new(restore),
+            probe,
+            transactions,
+            input: input.to_owned(),
+            departures: Cell::new(0),
+            reports,
+        })
+    }
+
+    /// Returns generation and member id, for logs.
+    pub fn membership(&self) -> Option<(i32, String)> {
+        self.consumer.membership()
+    }
+
+    /// Returns whether the next [`Broker::begin`] replaces the producer.
+    pub fn needs_replacement(&self) -> bool {
+        self.transactions.needs_replacement()
+    }
+}
+
+impl Broker for Client {
+    fn poll(&self, timeout: Duration) -> Result<Input<'_>, consumer::Error> {
+        self.consumer.poll(timeout)
+    }
+
+    fn start(&self, partition: i32, offset: i64) -> Result<(), consumer::Error> {
+        self.consumer.start(partition, offset)
+    }
+
+    fn log_ends(&self, partition: i32, timeout: Duration) -> Result<LogEnds, consumer::Error> {
+        self.probe.log_ends(&self.input, partition, timeout).map_err(|error| consumer::Error::Retry {
+            doing: "ask for the log ends",
+            partition,
+            source: error.into(),
+        })
+    }
+
+    fn begin_restore(&self, partition: i32) -> Result<(), restore::Error> {
+        self.restore.borrow_mut().begin(partition)
+    }
+
+    fn step_restore(&self, budget: Duration, apply: &mut Apply<'_>) -> Result<restore::Progress, restore::Error> {
+        let mut restore = self.restore.borrow_mut();
+        restore.retain(|partition| self.consumer.owns(partition))?;
+        restore.step(&self.consumer, &self.probe, budget, apply)
+    }
+
+    fn begin(&self) -> Result<(), transaction::Error> {
+        self.transactions.begin()?;
+        self.departures.set(self.consumer.departures());
+        Ok(())
+    }
+
+    fn send(&self, record: &Outgoing<'_>) -> Result<(), transaction::Error> {
+        self.transactions.send(record)
+    }
+
+    fn commit(&self, offsets: &[(i32, i64)], timeout: Duration) -> Result<(), transaction::Error> {
+        let member = self
+            .consumer
+            .guard(self.departures.get(), offsets)
+            .map_err(|reason| transaction::Error::Abort { doing: "commit the transaction", source: reason.into() })?;
+        self.transactions.commit(offsets, &member, timeout)
+    }
+
+    fn abort(&self) -> Result<(), transaction::Error> {
+        self.transactions.abort()
+    }
+
+    fn known_ends(&self, partition: i32) -> Option<KnownEnds> {
+        self.consumer.known_ends(partition)
+    }
+
+    fn errors(&self) -> ErrorCounts {
+        self.reports.counts()
+    }
+}

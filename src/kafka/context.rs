@@ -1,0 +1,396 @@
+//! What librdkafka calls back: errors, delivery reports, rebalances, statistics.
+//!
+//! A context only notes; consumer and producer look at the notes on the worker's thread and act. All callbacks run inside
+//! `poll` or in the thread that serves an abort, so the locks here are never contended for long, and none is held while
+//! another is taken.
+//!
+//! # Rebalances
+//!
+//! `rebalance` is overridden whole, because rdkafka's own gives partitions away before anybody could commit. An assignment
+//! is accepted at once, paused. A revocation is *not* answered here: librdkafka waits for the answer, reads nothing
+//! meanwhile, and stays in the group; the consumer answers when it is polled again. What was already lost is let go at
+//! once. While closing everything is, for then nobody polls any more.
+
+use std::collections::VecDeque;
+use std::collections::btree_map::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::ProducerContext;
+use rdkafka::statistics::Statistics;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::{ErrorCounts, KnownEnds, native};
+
+/// What all clients of one worker reported.
+#[derive(Debug, Default)]
+pub struct Reports {
+    transport: AtomicU64,
+    auth: AtomicU64,
+    timeout: AtomicU64,
+    other: AtomicU64,
+    /// The first refusal, in the broker's words.
+    refusal: Mutex<Option<String>>,
+    /// The last error of any kind.
+    last: Mutex<String>,
+}
+
+/// What an error means for the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Transport,
+    Auth,
+    Timeout,
+    Other,
+}
+
+impl Reports {
+    fn note(&self, error: &KafkaError, reason: &str) -> Kind {
+        let kind = kind(error, reason);
+        let counter = match kind {
+            Kind::Transport => &self.transport,
+            Kind::Auth => &self.auth,
+            Kind::Timeout => &self.timeout,
+            Kind::Other => &self.other,
+        };
+        if kind == Kind::Auth {
+            lock(&self.refusal).get_or_insert_with(|| format!("{error}: {reason}"));
+        }
+        reason.clone_into(&mut lock(&self.last));
+        // Last, so that who sees the count sees the refusal.
+        counter.fetch_add(1, Ordering::Release);
+        kind
+    }
+
+    pub fn counts(&self) -> ErrorCounts {
+        ErrorCounts {
+            transport: self.transport.load(Ordering::Acquire),
+            auth: self.auth.load(Ordering::Acquire),
+            timeout: self.timeout.load(Ordering::Acquire),
+            other: self.other.load(Ordering::Acquire),
+        }
+    }
+
+    /// Returns what the broker said when it refused login, certificate or permission, if it did.
+    ///
+    /// It comes only this way: to the calls themselves a wrong password is one time-out after the other.
+    pub fn refusal(&self) -> Option<String> {
+        if self.auth.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        lock(&self.refusal).clone()
+    }
+
+    /// Returns the reason of the last error, which says more than its code.
+    pub fn last(&self) -> String {
+        lock(&self.last).clone()
+    }
+}
+
+/// Returns whether a broker will go on refusing until a person repairs something.
+pub fn is_refusal(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::Authentication
+            | Code::SSL
+            | Code::SaslAuthenticationFailed
+            | Code::UnsupportedSASLMechanism
+            | Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed
+    )
+}
+
+fn kind(error: &KafkaError, reason: &str) -> Kind {
+    use RDKafkaErrorCode as Code;
+    match error.rdkafka_error_code() {
+        // A connection cut in the middle of a login is reported as a failed login.
+        Some(Code::Authentication) if reason.contains("transport failure") || reason.contains("Timed out") => {
+            Kind::Transport
+        }
+        Some(code) if is_refusal(code) => Kind::Auth,
+        Some(Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve | Code::NetworkException) => {
+            Kind::Transport
+        }
+        Some(Code::OperationTimedOut | Code::MessageTimedOut | Code::TimedOutQueue | Code::RequestTimedOut) => {
+            Kind::Timeout
+        }
+        _ => Kind::Other,
+    }
+}
+
+/// Passes librdkafka's own log lines on, one level milder: it calls `error` what it repairs by itself.
+fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
+    use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
+    match level {
+        Emerg | Alert | Critical | Error | Warning => tracing::warn!(target: "librdkafka", facility, "{text}"),
+        Notice | Info => tracing::debug!(target: "librdkafka", facility, "{text}"),
+        Debug => tracing::trace!(target: "librdkafka", facility, "{text}"),
+    }
+}
+
+/// The context of a client that neither joins a group nor produces.
+#[derive(Debug)]
+pub struct PlainContext {
+    pub reports: Arc<Reports>,
+}
+
+impl ClientContext for PlainContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        log(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.reports.note(&error, reason);
+    }
+}
+
+impl ConsumerContext for PlainContext {}
+
+/// The context of the transactional producer.
+#[derive(Debug)]
+pub struct TransactionContext {
+    reports: Arc<Reports>,
+    /// Set with the first delivery that failed, for good.
+    failed: AtomicBool,
+    failure: Mutex<Option<KafkaError>>,
+    /// Set with the first error of any kind, for good.
+    disturbed: AtomicBool,
+    /// Set with the first error that tells of an outage, for good.
+    cut: AtomicBool,
+}
+
+impl TransactionContext {
+    pub fn new(reports: Arc<Reports>) -> TransactionContext {
+        TransactionContext {
+            reports,
+            failed: AtomicBool::new(false),
+            failure: Mutex::new(None),
+            disturbed: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns whether a delivery failed.
+    pub fn failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// Returns why the first delivery failed.
+    pub fn failure(&self) -> Option<KafkaError> {
+        lock(&self.failure).clone()
+    }
+
+    /// Returns whether librdkafka reported any error, which may have hidden a retried commit.
+    pub fn disturbed(&self) -> bool {
+        self.disturbed.load(Ordering::Acquire)
+    }
+
+    /// Returns whether there was an outage, after which the coordinator may have fenced us without a twin.
+    pub fn was_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
+    }
+}
+
+impl ClientContext for TransactionContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        log(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if matches!(self.reports.note(&error, reason), Kind::Transport | Kind::Timeout) {
+            self.cut.store(true, Ordering::Release);
+        }
+        self.disturbed.store(true, Ordering::Release);
+    }
+}
+
+impl ProducerContext for TransactionContext {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let Err((error, _)) = result else { return };
+        // An abort drops what is still queued, as it should.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PurgeQueue) {
+            return;
+        }
+        lock(&self.failure).get_or_insert_with(|| error.clone());
+        self.failed.store(true, Ordering::Release);
+    }
+}
+
+/// A change of the assignment, to be looked at after the poll that brought it.
+#[derive(Debug)]
+pub enum Change {
+    /// Ours, paused.
+    Assigned(Vec<i32>),
+    /// To be given away; librdkafka waits for our answer.
+    Revoked(Vec<i32>),
+    /// Let go already.
+    Lost(Vec<i32>),
+    /// The answer to a rebalance was refused.
+    Failed(KafkaError),
+}
+
+/// The context of the group consumer.
+#[derive(Debug)]
+pub struct GroupContext {
+    pub reports: Arc<Reports>,
+    topic: String,
+    changes: Mutex<VecDeque<Change>>,
+    ends: Mutex<BTreeMap<i32, KnownEnds>>,
+    closing: AtomicBool,
+}
+
+impl GroupContext {
+    pub fn new(reports: Arc<Reports>, topic: &str) -> GroupContext {
+        GroupContext {
+            reports,
+            topic: topic.to_owned(),
+            changes: Mutex::new(VecDeque::new()),
+            ends: Mutex::new(BTreeMap::new()),
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    pub fn next_change(&self) -> Option<Change> {
+        lock(&self.changes).pop_front()
+    }
+
+    /// Returns the ends of a partition's log as of the last statistics.
+    pub fn ends(&self, partition: i32) -> Option<KnownEnds> {
+        lock(&self.ends).get(&partition).copied()
+    }
+
+    /// From now on every revocation is answered at once.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    /// Accepts an assignment, paused.
+    ///
+    /// Paused before as well as after, so that not a single fetch goes out. The offset does not matter, but has to be
+    /// given: librdkafka would else ask for the committed one, and a fresh partition has none.
+    fn assign(&self, consumer: &BaseConsumer<GroupContext>, assigned: &TopicPartitionList) -> KafkaResult<Change> {
+        let partitions = partitions(assigned);
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for partition in &partitions {
+            list.add_partition_offset(&self.topic, *partition, Offset::End)?;
+        }
+        consumer.pause(&list)?;
+        match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_assign(&list)?,
+            RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(&list)?,
+        }
+        consumer.pause(&list)?;
+        Ok(Change::Assigned(partitions))
+    }
+
+    /// Notes a revocation, or lets go at once what is lost.
+    fn revoke(&self, consumer: &BaseConsumer<GroupContext>, revoked: &TopicPartitionList) -> KafkaResult<Change> {
+        let partitions = partitions(revoked);
+        // `assignment_lost` alone can stay false after an outage, when we are no member any more.
+        let lost = consumer.assignment_lost() || !native::membership(consumer).is_some_and(|own| own.is_member());
+        if lost || self.closing.load(Ordering::Acquire) {
+            unassign(consumer, revoked)?;
+            return Ok(Change::Lost(partitions));
+        }
+        Ok(Change::Revoked(partitions))
+    }
+}
+
+/// Gives partitions away: the answer to a revocation.
+pub fn unassign(consumer: &BaseConsumer<GroupContext>, revoked: &TopicPartitionList) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_unassign(revoked),
+        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
+    }
+}
+
+fn partitions(list: &TopicPartitionList) -> Vec<i32> {
+    list.elements().iter().map(|element| element.partition()).collect()
+}
+
+impl ClientContext for GroupContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        log(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.reports.note(&error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let Some(topic) = statistics.topics.get(&self.topic) else { return };
+        let mut ends = lock(&self.ends);
+        ends.clear();
+        for (partition, known) in &topic.partitions {
+            // Negative: not known yet. Partition -1 is librdkafka's own.
+            if *partition >= 0 && known.hi_offset >= 0 {
+                ends.insert(*partition, KnownEnds { stable: known.ls_offset.max(0), end: known.hi_offset });
+            }
+        }
+    }
+}
+
+impl ConsumerContext for GroupContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let change = match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, list),
+            _ => self.revoke(consumer, list),
+        };
+        lock(&self.changes).push_back(change.unwrap_or_else(Change::Failed));
+    }
+}
+
+/// Locks. What a panic left behind is whole: every guarded value is written in one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn global(code: RDKafkaErrorCode) -> KafkaError {
+        KafkaError::Global(code)
+    }
+
+    #[test]
+    fn refusals_stop_and_outages_do_not() {
+        use RDKafkaErrorCode as Code;
+        for (code, reason, expected) in [
+            (Code::Authentication, "SASL authentication error: invalid credentials", Kind::Auth),
+            (Code::Authentication, "SASL SCRAM handshake failed: Local: Broker transport failure", Kind::Transport),
+            (Code::SSL, "certificate verify failed", Kind::Auth),
+            (Code::TopicAuthorizationFailed, "", Kind::Auth),
+            (Code::BrokerTransportFailure, "connection refused", Kind::Transport),
+            (Code::AllBrokersDown, "1/1 brokers are down", Kind::Transport),
+            (Code::OperationTimedOut, "", Kind::Timeout),
+            (Code::Fail, "", Kind::Other),
+        ] {
+            assert_eq!(kind(&global(code), reason), expected, "{code:?} {reason}");
+        }
+    }
+
+    #[test]
+    fn first_refusal_is_kept_and_everything_is_counted() {
+        let reports = Reports::default();
+        assert_eq!(reports.refusal(), None);
+        reports.note(&global(RDKafkaErrorCode::BrokerTransportFailure), "refused");
+        assert_eq!(reports.refusal(), None);
+        reports.note(&global(RDKafkaErrorCode::Authentication), "first");
+        reports.note(&global(RDKafkaErrorCode::Authentication), "second");
+        assert!(reports.refusal().unwrap().ends_with("first"));
+        assert_eq!(reports.last(), "second");
+        assert_eq!(reports.counts(), ErrorCounts { transport: 1, auth: 2, timeout: 0, other: 0 });
+    }
+}

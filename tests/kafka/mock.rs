@@ -1,0 +1,288 @@
+//! The error state machine against librdkafka's mock: every call, every kind of answer, what the worker is told to do.
+//!
+//! The mock answers a request with whatever code it is told. It fences nobody, hides nothing and stores no transactional
+//! offset, so nothing here says that exactly once holds: that is for the real broker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use livesession::kafka::Outgoing;
+use livesession::kafka::context::Reports;
+use livesession::kafka::settings::Settings;
+use livesession::kafka::transaction::{Error, Transactions};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerGroupMetadata, DefaultConsumerContext};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::RDKafkaApiKey as Api;
+use rdkafka::types::RDKafkaRespErr as Code;
+
+use crate::fixture::{outgoing, timed};
+use crate::{Body, Test};
+
+pub const TESTS: &[Test] = &[
+    test("every_answer_to_a_commit_has_one_meaning", commits),
+    test("every_answer_to_an_abort_has_one_meaning", aborts),
+    test("every_answer_to_an_init_has_one_meaning", inits),
+    test("unknown_outcome_is_not_survived", unknown_outcome),
+    test("failed_delivery_replaces_the_producer", failed_delivery),
+    test("slow_commit_replaces_the_producer", slow_commit),
+    test("honest_commit_keeps_the_producer", honest_commit),
+    test("full_queue_is_served", full_queue),
+    test("silent_broker_is_given_up_at_the_deadline", silent_broker),
+];
+
+const fn test(name: &'static str, body: fn()) -> Test {
+    Test { name, body: Body::Plain(body) }
+}
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+const SHORT: Duration = Duration::from_secs(1);
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    Abort,
+    Rebuild,
+    Fenced,
+    Refused,
+    Stop,
+}
+use Outcome::{Abort, Done, Fenced, Rebuild, Refused};
+
+fn outcome(result: &Result<(), Error>) -> Outcome {
+    match result {
+        Ok(()) => Done,
+        Err(Error::Abort { .. }) => Abort,
+        Err(Error::Rebuild { .. }) => Rebuild,
+        Err(Error::Fenced { .. }) => Fenced,
+        Err(Error::Refused { .. }) => Refused,
+        Err(Error::Stop { .. }) => Outcome::Stop,
+    }
+}
+
+/// A mock cluster with two topics, and the membership of a consumer outside of the group.
+struct World {
+    cluster: MockCluster<'static, DefaultProducerContext>,
+    outsider: BaseConsumer<DefaultConsumerContext>,
+}
+
+impl World {
+    fn new() -> World {
+        let cluster = MockCluster::new(1).unwrap();
+        for topic in ["input", "output"] {
+            cluster.create_topic(topic, 1, 1).unwrap();
+        }
+        let outsider = Settings::new(&cluster.bootstrap_servers(), "group", "outsider").reader().create().unwrap();
+        World { cluster, outsider }
+    }
+
+    fn settings(&self) -> Settings {
+        let mut settings = Settings::new(&self.cluster.bootstrap_servers(), "group", &crate::fixture::unique());
+        settings.transaction_timeout = Duration::from_secs(5);
+        settings
+    }
+
+    fn init(&self) -> Transactions {
+        self.init_with(&self.settings())
+    }
+
+    fn init_with(&self, settings: &Settings) -> Transactions {
+        Transactions::init(settings, "input", Arc::new(Reports::default()), TIMEOUT).unwrap()
+    }
+
+    fn member(&self) -> ConsumerGroupMetadata {
+        self.outsider.group_metadata().unwrap()
+    }
+
+    fn commit(&self, transactions: &Transactions) -> Result<(), Error> {
+        transactions.commit(&[(0, 1)], &self.member(), TIMEOUT)
+    }
+
+    /// Returns a producer with an open transaction of one delivered record.
+    fn begun(&self) -> Transactions {
+        let transactions = self.init();
+        transactions.begin().unwrap();
+        transactions.send(&record()).unwrap();
+        // A transaction that the coordinator does not know yet is aborted without asking it.
+        for _ in 0..100 {
+            transactions.serve();
+        }
+        transactions
+    }
+}
+
+fn record() -> Outgoing<'static> {
+    outgoing("output", 0, "key", Some("value"))
+}
+
+/// Compares a whole table, so that a failure shows all of it.
+fn assert_table<T: std::fmt::Debug>(rows: &[(Api, T, Outcome)], mut run: impl FnMut(Api, &T) -> Result<(), Error>) {
+    let mut wrong = Vec::new();
+    for (api, code, expected) in rows {
+        let result = run(*api, code);
+        if outcome(&result) != *expected {
+            wrong.push(format!("{api:?} {code:?}: expected {expected:?}, got {result:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+fn commits() {
+    use Code::*;
+    let world = World::new();
+    let rows = [
+        (Api::Produce, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, Abort),
+        (Api::Produce, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, Fenced),
+        (Api::Produce, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, Done),
+        (Api::Produce, RD_KAFKA_RESP_ERR__TRANSPORT, Done),
+        (Api::AddPartitionsToTxn, RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS, Done),
+        (Api::AddPartitionsToTxn, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, Refused),
+        (Api::AddPartitionsToTxn, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, Fenced),
+        (Api::AddPartitionsToTxn, RD_KAFKA_RESP_ERR_INVALID_TXN_STATE, Rebuild),
+        (Api::AddOffsetsToTxn, RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS, Done),
+        (Api::AddOffsetsToTxn, RD_KAFKA_RESP_ERR_NOT_COORDINATOR, Done),
+        (Api::AddOffsetsToTxn, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, Fenced),
+        (Api::AddOffsetsToTxn, RD_KAFKA_RESP_ERR_INVALID_TXN_STATE, Rebuild),
+        (Api::AddOffsetsToTxn, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, Refused),
+        (Api::TxnOffsetCommit, RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID, Abort),
+        (Api::TxnOffsetCommit, RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION, Abort),
+        (Api::TxnOffsetCommit, RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, Abort),
+        (Api::TxnOffsetCommit, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, Refused),
+        (Api::TxnOffsetCommit, RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, Done),
+        (Api::TxnOffsetCommit, RD_KAFKA_RESP_ERR__TRANSPORT, Done),
+        (Api::EndTxn, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, Fenced),
+        (Api::EndTxn, RD_KAFKA_RESP_ERR_PRODUCER_FENCED, Fenced),
+        (Api::EndTxn, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING, Abort),
+        (Api::EndTxn, RD_KAFKA_RESP_ERR_INVALID_TXN_STATE, Rebuild),
+        (Api::EndTxn, RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, Refused),
+        (Api::EndTxn, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE, Done),
+        (Api::EndTxn, RD_KAFKA_RESP_ERR_NOT_COORDINATOR, Done),
+        (Api::EndTxn, RD_KAFKA_RESP_ERR__TRANSPORT, Done),
+    ];
+    assert_table(&rows, |api, code| {
+        let transactions = world.init();
+        transactions.begin().unwrap();
+        world.cluster.request_errors(api, &[*code]);
+        transactions.send(&record()).unwrap();
+        let result = world.commit(&transactions);
+        world.cluster.clear_request_errors(api);
+        result
+    });
+}
+
+fn aborts() {
+    use Code::*;
+    let world = World::new();
+    let rows = [
+        (Api::EndTxn, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, Fenced),
+        // Taken over by a new producer, which aborts as well.
+        (Api::EndTxn, RD_KAFKA_RESP_ERR_INVALID_TXN_STATE, Done),
+        (Api::EndTxn, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING, Done),
+        (Api::EndTxn, RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, Refused),
+        (Api::EndTxn, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE, Done),
+        (Api::EndTxn, RD_KAFKA_RESP_ERR__TRANSPORT, Done),
+    ];
+    assert_table(&rows, |api, code| {
+        let transactions = world.begun();
+        world.cluster.request_errors(api, &[*code]);
+        let result = transactions.abort();
+        world.cluster.clear_request_errors(api);
+        if result.is_ok() {
+            transactions.begin().unwrap();
+            transactions.send(&record()).unwrap();
+            world.commit(&transactions).unwrap();
+        }
+        result
+    });
+}
+
+fn inits() {
+    use Code::*;
+    let world = World::new();
+    let rows = [
+        (Api::InitProducerId, RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, Done),
+        (Api::InitProducerId, RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS, Done),
+        (Api::InitProducerId, RD_KAFKA_RESP_ERR__TRANSPORT, Done),
+        (Api::InitProducerId, RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, Refused),
+        (Api::InitProducerId, RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, Refused),
+        (Api::InitProducerId, RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT, Rebuild),
+        (Api::FindCoordinator, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE, Done),
+        (Api::FindCoordinator, RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, Refused),
+    ];
+    assert_table(&rows, |api, code| {
+        world.cluster.request_errors(api, &[*code]);
+        let result = Transactions::init(&world.settings(), "input", Arc::new(Reports::default()), TIMEOUT);
+        world.cluster.clear_request_errors(api);
+        result.map(drop)
+    });
+}
+
+fn unknown_outcome() {
+    let world = World::new();
+    let transactions = world.begun();
+    world.cluster.request_errors(Api::EndTxn, &[Code::RD_KAFKA_RESP_ERR_INVALID_TXN_STATE]);
+    assert_eq!(outcome(&world.commit(&transactions)), Rebuild);
+    assert_eq!(outcome(&transactions.abort()), Done, "there is nothing left to abort");
+    assert_eq!(outcome(&transactions.begin()), Outcome::Stop);
+}
+
+fn failed_delivery() {
+    let world = World::new();
+    let transactions = world.begun();
+    assert!(!transactions.needs_replacement());
+    world.cluster.request_errors(Api::Produce, &[Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    transactions.send(&record()).unwrap();
+    let error = world.commit(&transactions).unwrap_err();
+    let Error::Abort { source, .. } = &error else { panic!("{error:?}") };
+    assert!(source.to_string().contains("size too large"), "{source}");
+    transactions.abort().unwrap();
+    assert!(transactions.needs_replacement());
+    transactions.begin().unwrap();
+    assert!(!transactions.needs_replacement());
+}
+
+fn slow_commit() {
+    let world = World::new();
+    let transactions = world.begun();
+    // The request is swallowed with its connection; librdkafka sends another one and says nothing.
+    world.cluster.request_errors(Api::EndTxn, &[Code::RD_KAFKA_RESP_ERR__TRANSPORT]);
+    world.commit(&transactions).unwrap();
+    assert!(transactions.needs_replacement());
+    transactions.begin().unwrap();
+    assert!(!transactions.needs_replacement());
+}
+
+fn honest_commit() {
+    let world = World::new();
+    let transactions = world.init();
+    for _ in 0..5 {
+        transactions.begin().unwrap();
+        transactions.send(&record()).unwrap();
+        let (result, took) = timed(|| world.commit(&transactions));
+        result.unwrap();
+        // On a machine that is busy elsewhere even an honest commit can look suspicious.
+        assert!(!transactions.needs_replacement() || took >= Duration::from_millis(80), "{took:?}");
+    }
+}
+
+fn full_queue() {
+    let world = World::new();
+    let mut settings = world.settings();
+    settings.producer_properties.push(("queue.buffering.max.messages".to_owned(), "100".to_owned()));
+    let transactions = world.init_with(&settings);
+    transactions.begin().unwrap();
+    for _ in 0..1_000 {
+        transactions.send(&record()).unwrap();
+    }
+    world.commit(&transactions).unwrap();
+}
+
+fn silent_broker() {
+    let world = World::new();
+    let transactions = world.begun();
+    world.cluster.broker_down(-1).unwrap();
+    let (result, took) = timed(|| transactions.commit(&[(0, 1)], &world.member(), SHORT));
+    assert_eq!(outcome(&result), Rebuild, "{result:?}");
+    assert!(took < SHORT + Duration::from_secs(1), "{took:?}");
+}
