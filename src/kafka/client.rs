@@ -88,6 +88,10 @@ impl Broker for Client {
         })
     }
 
+    fn position(&self, partition: i32) -> Option<i64> {
+        self.consumer.position(partition)
+    }
+
     fn begin_restore(&self, partition: i32) -> Result<(), restore::Error> {
         self.restore.borrow_mut().begin(partition)
     }

@@ -174,6 +174,19 @@ impl Consumer {
         Ok(committed)
     }
 
+    /// Returns the next offset that the client would read of a running partition, past markers and aborted records.
+    ///
+    /// `None` until a record or the end of the partition was seen since its start: only an end passes markers, so it is
+    /// asked for, and nothing else is done about it.
+    pub fn position(&self, partition: i32) -> Option<i64> {
+        let next = (*self.state.borrow().owned.get(&partition)?)?;
+        let positions = self.base.position().ok()?;
+        match positions.find_partition(&self.topic, partition)?.offset() {
+            Offset::Offset(position) => Some(position.max(next)),
+            _ => None,
+        }
+    }
+
     /// Returns how often partitions left us so far.
     pub fn departures(&self) -> u64 {
         self.state.borrow().departures

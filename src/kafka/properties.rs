@@ -25,7 +25,7 @@ pub(super) const PROTECTED: &[(&str, &str)] = &[
     ("auto.commit.interval.ms", "offsets travel in the transaction only"),
     ("enable.auto.offset.store", "offsets travel in the transaction only"),
     ("auto.offset.reset", "a truncated log has to stop us; set input.start"),
-    ("enable.partition.eof", "the restore depends on it"),
+    ("enable.partition.eof", "the restore and the clock of an idle partition depend on it"),
     ("enable.idempotence", "a transaction needs it"),
     ("acks", "a transaction needs all"),
     ("request.required.acks", "a transaction needs all"),

@@ -241,7 +241,7 @@ impl Settings {
         config.set("fetch.wait.max.ms", "50").set("fetch.queue.backoff.ms", "5");
         self.pass_through(&mut config, &self.consumer_properties);
         self.insist_on_reading(&mut config);
-        config.set("enable.partition.eof", "true").set("statistics.interval.ms", "0");
+        config.set("statistics.interval.ms", "0");
         config
     }
 
@@ -302,7 +302,8 @@ impl Settings {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
-            .set("enable.partition.eof", "false");
+            // Only the end of a partition moves a client's position past the markers in front of it.
+            .set("enable.partition.eof", "true");
     }
 
     fn all_properties(&self) -> impl Iterator<Item = &Property> {
