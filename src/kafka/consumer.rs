@@ -73,14 +73,22 @@ pub struct Consumer {
 
 #[derive(Default)]
 struct State {
-    /// Our partitions and, if they run, the next offset to hand out.
-    owned: BTreeMap<i32, Option<i64>>,
+    /// Our partitions; `None`: not started.
+    owned: BTreeMap<i32, Option<Running>>,
     /// Revoked, to be given away by the next poll.
     leaving: Option<Vec<i32>>,
     /// Losses that librdkafka reported without a rebalance.
     lost: VecDeque<Vec<i32>>,
     /// How often partitions left us.
     departures: u64,
+}
+
+/// A partition whose records flow.
+struct Running {
+    /// The next offset to hand out.
+    next: i64,
+    /// Whether the end of the log was seen since the start.
+    ended: bool,
 }
 
 impl Consumer {
@@ -126,11 +134,11 @@ impl Consumer {
     /// Lets the records of a partition flow from `offset` on.
     pub fn start(&self, partition: i32, offset: i64) -> Result<(), Error> {
         let rebuild = |source| Error::Rebuild { doing: "start a partition", source };
-        let Some(next) = self.state.borrow_mut().owned.get_mut(&partition).map(|next| next.insert(offset).to_owned())
-        else {
-            return Err(rebuild(format!("partition {partition} is not ours").into()));
-        };
-        self.resume_at(partition, next).map_err(|error| rebuild(error.into()))
+        match self.state.borrow_mut().owned.get_mut(&partition) {
+            Some(entry) => *entry = Some(Running { next: offset, ended: false }),
+            None => return Err(rebuild(format!("partition {partition} is not ours").into())),
+        }
+        self.resume_at(partition, offset).map_err(|error| rebuild(error.into()))
     }
 
     /// Resumes, then seeks: a partition that resumes may start from a stale offset.
@@ -176,14 +184,15 @@ impl Consumer {
 
     /// Returns the next offset that the client would read of a running partition, past markers and aborted records.
     ///
-    /// `None` until a record or the end of the partition was seen since its start: only an end passes markers, so it is
-    /// asked for, and nothing else is done about it.
+    /// `None` until a record, a marker or the end of the log was seen since the start: librdkafka has no position then.
     pub fn position(&self, partition: i32) -> Option<i64> {
-        let next = (*self.state.borrow().owned.get(&partition)?)?;
+        let state = self.state.borrow();
+        let running = state.owned.get(&partition)?.as_ref()?;
         let positions = self.base.position().ok()?;
         match positions.find_partition(&self.topic, partition)?.offset() {
-            Offset::Offset(position) => Some(position.max(next)),
-            _ => None,
+            Offset::Offset(position) => Some(position.max(running.next)),
+            // The log ends where we started.
+            _ => running.ended.then_some(running.next),
         }
     }
 
@@ -283,8 +292,8 @@ impl Consumer {
     fn wants(&self, message: &BorrowedMessage<'_>) -> bool {
         let mut state = self.state.borrow_mut();
         match state.owned.get_mut(&message.partition()) {
-            Some(Some(next)) if message.offset() >= *next => {
-                *next = message.offset() + 1;
+            Some(Some(running)) if message.offset() >= running.next => {
+                running.next = message.offset() + 1;
                 true
             }
             _ => false,
@@ -295,6 +304,12 @@ impl Consumer {
     fn note(&self, error: KafkaError) -> Result<(), Error> {
         use RDKafkaErrorCode as Code;
         let reports = &self.base.context().reports;
+        if let KafkaError::PartitionEOF(partition) = error {
+            if let Some(Some(running)) = self.state.borrow_mut().owned.get_mut(&partition) {
+                running.ended = true;
+            }
+            return Ok(());
+        }
         match (error.rdkafka_error_code(), &error) {
             // We are out of the group; the rebalance that says so comes later.
             (Some(Code::PollExceeded), _) => {

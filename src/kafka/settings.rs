@@ -302,7 +302,7 @@ impl Settings {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
-            // Only the end of a partition moves a client's position past the markers in front of it.
+            // A client that starts at the end of a log has no position: only this tells that it is there.
             .set("enable.partition.eof", "true");
     }
 

@@ -26,6 +26,7 @@ pub const TESTS: &[Test] = &[
     test("abort_of_a_full_queue_is_quick", quick_abort),
     test("headers_pass_as_they_came", headers),
     test("log_end_counts_an_open_transaction", open_transaction_counts),
+    test("position_passes_markers_but_not_an_open_transaction", position),
 ];
 
 const fn test(name: &'static str, body: fn(&Broker)) -> Test {
@@ -338,4 +339,44 @@ fn open_transaction_counts(broker: &Broker) {
     assert!(wait_until(PATIENCE, || ends() == LogEnds { start: 0, end: 5 }));
     let group = ClientConfig::new().set("bootstrap.servers", &world.bootstrap).create::<BaseConsumer>().unwrap();
     assert_eq!(group.fetch_watermarks(&world.input, 0, PATIENCE).unwrap(), (0, 5));
+}
+
+fn position(broker: &Broker) {
+    let world = World::new(broker, 2);
+    world.fill(0, 3);
+    let (client, _) = world.join("a");
+    // Records of another transaction, one that commits and one that does not.
+    let upstream = Transactions::init(&world.settings("upstream"), &world.input, Default::default(), PATIENCE).unwrap();
+    let open = || {
+        upstream.begin().unwrap();
+        upstream.send(&outgoing(&world.input, 0, "k", Some("v"))).unwrap();
+    };
+    let reaches = |partition, offset| {
+        assert!(wait_until(PATIENCE, || {
+            upstream.serve();
+            client.poll(Duration::from_millis(10)).unwrap();
+            client.position(partition) == Some(offset)
+        }));
+    };
+    assert_eq!(client.position(0), None);
+    client.start(0, 0).unwrap();
+    client.start(1, 0).unwrap();
+    reaches(0, 3);
+    reaches(1, 0);
+    open();
+    assert!(wait_until(PATIENCE, || {
+        upstream.serve();
+        client.log_ends(0, PATIENCE).unwrap().end == 4
+    }));
+    assert!(!wait_until(Duration::from_millis(300), || {
+        client.poll(Duration::from_millis(10)).unwrap();
+        client.position(0) != Some(3)
+    }));
+    upstream.abort().unwrap();
+    reaches(0, 5);
+    assert_eq!(client.log_ends(0, PATIENCE).unwrap().end, 5);
+    // Back to the end itself, as after an abort.
+    client.start(0, 5).unwrap();
+    reaches(0, 5);
+    assert_eq!(client.position(7), None);
 }
