@@ -89,8 +89,10 @@ pub struct Partition {
     lingering: Vec<(SessionId, BTreeSet<Offset>)>,
     /// Batches without a live segment that the changelog still has, found on restore.
     orphans: Vec<Offset>,
+    /// The next offset when the transaction began.
     before: Offset,
     prepared: Option<Prepared>,
+    sessions_forgotten: u64,
 }
 
 /// The bookkeeping of a transaction that has been prepared, to be merged when it has committed.
@@ -112,6 +114,7 @@ impl Partition {
             orphans: Vec::new(),
             before: next_offset,
             prepared: None,
+            sessions_forgotten: 0,
         }
     }
 
@@ -182,9 +185,15 @@ impl Partition {
 
     /// Reads a record. Its offset must not be below [`Partition::next_offset`]; gaps are legal.
     pub fn read(&mut self, decoder: &mut Decoder, record: Record<'_>, now: Timestamp) -> Outcome {
+        let notification = decoder.decode(record.value, record.timestamp);
+        self.apply(record, notification, now)
+    }
+
+    /// Applies a record that has been decoded: the second half of [`Partition::read`].
+    pub fn apply(&mut self, record: Record<'_>, notification: Notification<'_>, now: Timestamp) -> Outcome {
         self.next_offset = record.offset + 1;
         let (offset, timestamp) = (record.offset, record.timestamp);
-        match decoder.decode(record.value, timestamp) {
+        match notification {
             Notification::Segment { stream, segment } => {
                 let arrival = Arrival { stream, offset, timestamp, now };
                 match self.grouper.accept(arrival, &segment) {
@@ -230,6 +239,7 @@ impl Partition {
 
     /// Returns the changelog records of the transaction, the marker last.
     pub fn prepare(&mut self) -> Vec<changelog::Record> {
+        self.sessions_forgotten = 0;
         let changes = self.grouper.take_changes();
         let mut records = Vec::new();
         // What was accepted and forgotten in one transaction was never in the changelog, and need not be.
@@ -262,10 +272,15 @@ impl Partition {
                 HeadChange::Published { stream, head, frozen_at } => {
                     heads.insert(session_id, Some(SavedHead { stream, head, frozen_at }));
                 }
-                HeadChange::Gone | HeadChange::Forgotten => {
+                HeadChange::Gone => {
+                    heads.insert(session_id, None);
+                }
+                HeadChange::Forgotten => {
+                    self.sessions_forgotten += 1;
                     heads.insert(session_id, None);
                 }
                 HeadChange::FrozenForgotten { members } => {
+                    self.sessions_forgotten += 1;
                     let held = members.iter().filter_map(|offset| self.batch_of(*offset)).filter(is_alive);
                     let held: BTreeSet<Offset> = held.collect();
                     if held.is_empty() {
@@ -301,6 +316,11 @@ impl Partition {
         }));
         self.prepared = Some(Prepared { added, decremented, lingering });
         records
+    }
+
+    /// Returns how many sessions the prepared transaction forgets.
+    pub fn sessions_forgotten(&self) -> u64 {
+        self.sessions_forgotten
     }
 
     /// The transaction has committed.

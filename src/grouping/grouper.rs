@@ -168,6 +168,11 @@ impl Grouper {
         self.sessions.len()
     }
 
+    /// Counts the sessions that have something to publish. Looks at every session.
+    pub fn count_open(&self) -> usize {
+        self.sessions.iter().filter(|(_, session)| session.is_dirty()).count()
+    }
+
     /// Returns how many streams are remembered.
     pub fn streams(&self) -> usize {
         self.streams.len()

@@ -1,1 +1,472 @@
-//! To be written.
+//! The worker's loop: the only place where grouping, formats and Kafka meet.
+//!
+//! One worker is one OS thread with one consumer and one transactional producer. It does one thing at a time, so there is
+//! nothing to lock and one order in which things happen:
+//!
+//! ```text
+//! turn:  commit, if it is time ─▶ restore a slice ─▶ punctuate what is idle ─▶ poll ─┬─ record ──▶ group, dead letter
+//!                                                                                    ├─ assigned ▶ restore
+//!                                                                                    ├─ revoked ─▶ commit, drop
+//!                                                                                    └─ lost ────▶ abort, drop all
+//! ```
+//!
+//! Everything that a record causes becomes visible in one transaction: sessions, dead letters, changelog and offset, or
+//! none of them. Nothing is written outside of one.
+//!
+//! # Invariants
+//!
+//! * A transaction carries the offset of every partition that it touches, moved or not: what was done by a timer is fenced
+//!   like what was done by a record.
+//! * Memory changes under an overlay until the commit has succeeded. If it has surely failed the overlay is dropped; if
+//!   nobody can say, all memory is ([`Failure::Rebuild`]).
+//! * A partition's state equals its committed changelog plus the overlay. It starts only where the marker and the group's
+//!   committed offset agree.
+//! * Time is an argument: [`Now`]. The broker is a trait. So the loop runs in a simulation as it runs in production.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use crate::clock;
+use crate::kafka::{self, Broker, Header, Input, Outgoing};
+use crate::metrics::{self, Counts, Metrics, Phase};
+use crate::partition::{Outcome, Partition, Record};
+use crate::time::Timestamp;
+use crate::wire::changelog::Reducer;
+use crate::wire::dead_letter::{self, Refused};
+use crate::wire::notification::{Decoder, Reason};
+
+mod failure;
+mod publish;
+mod restore;
+mod settings;
+mod show;
+
+pub use failure::Failure;
+pub use settings::{Settings, Start, Topics};
+
+/// The two clocks, read once per turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Wall time: for timestamps and punctuation.
+    pub wall: Timestamp,
+    /// Monotonic time since the process began: for intervals.
+    pub elapsed: Duration,
+}
+
+/// How long a poll may wait when there is nothing else to do.
+const POLL: Duration = Duration::from_millis(100);
+
+/// How long restoring may take of a turn; other partitions run on in between.
+const RESTORE_SLICE: Duration = Duration::from_millis(50);
+
+/// How often idle partitions are looked at.
+const IDLE_CHECK: Duration = Duration::from_secs(1);
+
+/// How long a commit may take when partitions are about to be given away.
+const REVOKE_BUDGET: Duration = Duration::from_secs(5);
+
+/// How often the sizes of what is in memory are shown: counting looks at every session.
+const SIZES: Duration = Duration::from_secs(10);
+
+/// One record in so many is timed while it is decoded: reading the clock costs a twentieth of what it measures.
+const TIMED: u64 = 64;
+
+/// How many sessions one transaction publishes at most, so that a mass close stays far below the transaction timeout.
+const SLICE: usize = 5_000;
+
+/// One worker: a consumer, a producer, and the state of the partitions that it owns.
+pub struct Worker<'b, B: Broker> {
+    broker: &'b B,
+    settings: Arc<Settings>,
+    metrics: Arc<Metrics>,
+    decoder: Decoder,
+    owned: BTreeMap<i32, Owned>,
+    transaction: Option<Transaction>,
+    /// Counts of the transaction under way, kept from one to the next for their memory.
+    counts: Counts,
+    records: u64,
+    idle_checked: Duration,
+    sizes_shown: Duration,
+    errors: kafka::ErrorCounts,
+    is_member: bool,
+}
+
+/// A partition that is ours.
+enum Owned {
+    Restoring { reducer: Reducer, since: Duration },
+    Running(Running),
+}
+
+struct Running {
+    state: Partition,
+    /// When its watermark last moved, or it began to run.
+    moved: Duration,
+    /// Whether more is due than the last transaction could publish.
+    has_more: bool,
+}
+
+/// A transaction under way.
+struct Transaction {
+    begun: Duration,
+    records: usize,
+    touched: BTreeSet<i32>,
+}
+
+impl<'b, B: Broker> Worker<'b, B> {
+    pub fn new(broker: &'b B, settings: Arc<Settings>, metrics: Arc<Metrics>) -> Worker<'b, B> {
+        let decoder = Decoder::new(settings.rules);
+        let counts = metrics.counts();
+        Worker {
+            broker,
+            settings,
+            metrics,
+            decoder,
+            owned: BTreeMap::new(),
+            transaction: None,
+            counts,
+            records: 0,
+            idle_checked: Duration::ZERO,
+            sizes_shown: Duration::ZERO,
+            errors: kafka::ErrorCounts::default(),
+            is_member: false,
+        }
+    }
+
+    /// Does one turn of the loop.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`]: the worker is of no more use. Whatever it had begun is undone by whoever comes next.
+    pub fn turn(&mut self, now: Now) -> Result<(), Failure> {
+        if self.is_commit_due(now) {
+            self.commit(now, self.settings.commit_timeout)?;
+        }
+        let is_restoring = self.step_restore(now)?;
+        if now.elapsed.saturating_sub(self.idle_checked) >= IDLE_CHECK {
+            self.idle_checked = now.elapsed;
+            self.count_errors();
+            self.punctuate(now)?;
+            self.show_lag();
+        }
+        if now.elapsed.saturating_sub(self.sizes_shown) >= SIZES {
+            self.sizes_shown = now.elapsed;
+            self.show_sizes();
+        }
+        let timeout = if is_restoring || self.has_more() { Duration::ZERO } else { self.poll_timeout(now) };
+        let broker = self.broker;
+        let start = clock::instant();
+        let input = broker.poll(timeout)?;
+        self.metrics.spent(Phase::Poll, start.elapsed());
+        match input {
+            Input::Record(record) => self.read(&record, now),
+            Input::Assigned(partitions) => self.assigned(&partitions, now),
+            Input::Revoked(partitions) => self.revoked(&partitions, now),
+            Input::Lost(partitions) => self.lost(&partitions),
+            Input::Idle => Ok(()),
+        }
+    }
+
+    /// Commits what is under way: the last thing to do before the consumer is closed. Open sessions stay open.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::turn`]. Nothing is lost then; whoever comes next does it again.
+    pub fn stop(&mut self, now: Now) -> Result<(), Failure> {
+        self.commit(now, self.settings.commit_timeout)
+    }
+
+    /// Returns whether the group has given us an assignment, be it empty.
+    pub fn is_member(&self) -> bool {
+        self.is_member
+    }
+
+    /// Returns how many partitions are being restored.
+    pub fn restoring(&self) -> usize {
+        self.owned.values().filter(|owned| matches!(owned, Owned::Restoring { .. })).count()
+    }
+
+    fn is_commit_due(&self, now: Now) -> bool {
+        let is_old = |transaction: &Transaction| {
+            now.elapsed.saturating_sub(transaction.begun) >= self.settings.commit_interval
+                || transaction.records >= self.settings.commit_max_records
+        };
+        self.transaction.as_ref().is_some_and(is_old) || self.has_more()
+    }
+
+    fn has_more(&self) -> bool {
+        self.owned.values().any(|owned| matches!(owned, Owned::Running(running) if running.has_more))
+    }
+
+    fn poll_timeout(&self, now: Now) -> Duration {
+        let Some(transaction) = &self.transaction else { return POLL };
+        (transaction.begun + self.settings.commit_interval).saturating_sub(now.elapsed).min(POLL)
+    }
+
+    /// Reads a record of a running partition.
+    fn read(&mut self, record: &kafka::Record<'_>, now: Now) -> Result<(), Failure> {
+        let (partition, offset) = (record.partition(), record.offset());
+        let Some(Owned::Running(running)) = self.owned.get_mut(&partition) else { return Ok(()) };
+        if offset < running.state.next_offset() {
+            // A consumer may deliver again what it had fetched before it was sought.
+            return Ok(());
+        }
+        let transaction = begin(self.broker, &mut self.transaction, now)?;
+        if transaction.touched.insert(partition) {
+            running.state.begin();
+        }
+        let watermark = running.state.watermark();
+        let timestamp = record.timestamp().and_then(Timestamp::from_ms);
+        let input = Record { offset, timestamp, value: record.value() };
+        self.records += 1;
+        let timer = (self.records % TIMED == 0).then(clock::instant);
+        let notification = self.decoder.decode(input.value, timestamp);
+        let decoded = timer.map(|start| start.elapsed());
+        let outcome = running.state.apply(input, notification, now.wall);
+        if let (Some(start), Some(decoded)) = (timer, decoded) {
+            self.metrics.spent(Phase::Decode, decoded * TIMED as u32);
+            self.metrics.spent(Phase::Group, start.elapsed().saturating_sub(decoded) * TIMED as u32);
+        }
+        transaction.records += 1;
+        let counts = &mut self.counts;
+        counts.read();
+        if running.state.watermark() != watermark {
+            running.moved = now.elapsed;
+            let is_hint = outcome == Outcome::Hint;
+            counts.advance(if is_hint { metrics::Advance::Hint } else { metrics::Advance::Segment });
+        }
+        match outcome {
+            Outcome::Accepted { anomalies } => {
+                counts.outcome(metrics::Outcome::Accepted);
+                anomalies.iter().for_each(|anomaly| counts.anomaly(anomaly.as_str()));
+            }
+            Outcome::Duplicate => counts.outcome(metrics::Outcome::Duplicate),
+            Outcome::Hint => counts.outcome(metrics::Outcome::Hint),
+            Outcome::Other => counts.outcome(metrics::Outcome::Other),
+            Outcome::Refused(reason) => {
+                counts.outcome(match reason {
+                    Reason::Late => metrics::Outcome::Late,
+                    Reason::Conflict => metrics::Outcome::Conflict,
+                    _ => metrics::Outcome::Rejected,
+                });
+                counts.dead_letter(reason.as_str());
+                self.send_dead_letter(record, timestamp, reason)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a refused record to the dead letters, in the transaction that moves past it.
+    fn send_dead_letter(
+        &mut self,
+        record: &kafka::Record<'_>,
+        timestamp: Option<Timestamp>,
+        reason: Reason,
+    ) -> Result<(), Failure> {
+        let (partition, offset) = (record.partition(), record.offset());
+        tracing::trace!(partition, offset, reason = reason.as_str(), "refused record");
+        let headers = record.headers();
+        // A name that is not UTF-8 is not ours; it goes on byte for byte.
+        let (ours, others): (Vec<Header<'_>>, Vec<Header<'_>>) = headers
+            .into_iter()
+            .partition(|(name, _)| std::str::from_utf8(name).is_ok_and(|name| dead_letter::NAMES.contains(&name)));
+        let ours: Vec<dead_letter::Header> = ours
+            .into_iter()
+            .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), value.map(<[u8]>::to_vec)))
+            .collect();
+        let topics = &self.settings.topics;
+        let added = dead_letter::headers(&Refused {
+            topic: &topics.input,
+            partition,
+            offset,
+            timestamp,
+            group: &self.settings.application_id,
+            reason,
+            headers: &ours,
+        });
+        let added = added.iter().map(|(name, value)| (name.as_bytes(), value.as_deref()));
+        let mut headers: Vec<Header<'_>> = others.into_iter().chain(added).collect();
+        let mut value = record.value();
+        let original_bytes;
+        let bytes = record.key().map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
+        if bytes > self.settings.max_dead_letter_bytes {
+            // Too large for the topic: without its value it still says where the original is.
+            original_bytes = value.map_or(0, <[u8]>::len).to_string();
+            headers.push((publish::CUT_HEADER.as_bytes(), Some(original_bytes.as_bytes())));
+            value = None;
+            warn!(partition, offset, bytes, "dead letter without its value, which is too large for the topic");
+        }
+        self.broker.send(&Outgoing {
+            topic: &topics.dead_letter,
+            partition: Some(partition % self.settings.dead_letter_partitions),
+            key: record.key().filter(|_| value.is_some() || bytes <= self.settings.max_dead_letter_bytes),
+            value,
+            headers: &headers,
+            timestamp: None,
+        })?;
+        Ok(())
+    }
+
+    /// Advances the clocks of idle partitions (rule 11), each in a transaction like everything else.
+    fn punctuate(&mut self, now: Now) -> Result<(), Failure> {
+        for (partition, owned) in &mut self.owned {
+            let Owned::Running(running) = owned else { continue };
+            if now.elapsed.saturating_sub(running.moved) < self.settings.idle_after
+                || !running.state.would_punctuate(now.wall)
+                || !is_read_to_its_end(self.broker, *partition, &running.state)?
+            {
+                continue;
+            }
+            let transaction = begin(self.broker, &mut self.transaction, now)?;
+            if transaction.touched.insert(*partition) {
+                running.state.begin();
+            }
+            if running.state.punctuate(now.wall) {
+                self.counts.advance(metrics::Advance::Punctuation);
+                debug!(partition, watermark = %now.wall, "advanced the watermark of an idle partition");
+            }
+        }
+        Ok(())
+    }
+
+    fn revoked(&mut self, partitions: &[i32], now: Now) -> Result<(), Failure> {
+        info!(?partitions, "partitions revoked");
+        self.metrics.rebalance(metrics::Rebalance::Revoke);
+        // All partitions together, also those that stay: their offsets and ours are one transaction.
+        self.commit(now, REVOKE_BUDGET)?;
+        self.drop_partitions(partitions);
+        Ok(())
+    }
+
+    fn lost(&mut self, partitions: &[i32]) -> Result<(), Failure> {
+        warn!(?partitions, "partitions lost: somebody else may own them already");
+        self.metrics.rebalance(metrics::Rebalance::Lost);
+        // Dropped first: there is nothing to seek on what is not ours.
+        self.drop_partitions(partitions);
+        self.abort()
+    }
+
+    fn drop_partitions(&mut self, partitions: &[i32]) {
+        for partition in partitions {
+            self.owned.remove(partition);
+            self.metrics.revoked(*partition);
+        }
+    }
+
+    /// Ends the transaction: publishes what is due, writes the changelog, commits.
+    fn commit(&mut self, now: Now, timeout: Duration) -> Result<(), Failure> {
+        // What a slice left over makes a transaction of its own, though nothing was read.
+        let unsettled: Vec<i32> = self.unsettled().collect();
+        if self.transaction.is_none() && unsettled.is_empty() {
+            return Ok(());
+        }
+        begin(self.broker, &mut self.transaction, now)?;
+        let Some(mut transaction) = self.transaction.take() else { return Ok(()) };
+        for partition in unsettled {
+            if transaction.touched.insert(partition)
+                && let Some(Owned::Running(running)) = self.owned.get_mut(&partition)
+            {
+                running.state.begin();
+            }
+        }
+        let start = clock::instant();
+        let committed = self.write_and_commit(&transaction, timeout);
+        let took = start.elapsed();
+        match committed {
+            Ok(()) => {
+                for partition in &transaction.touched {
+                    if let Some(Owned::Running(running)) = self.owned.get_mut(partition) {
+                        running.state.committed();
+                    }
+                }
+                self.metrics.commit(&self.counts, clock::now());
+                self.counts.clear();
+                self.metrics.transaction(metrics::Transaction::Committed, took);
+                self.show_watermarks(&transaction.touched);
+                debug!(records = transaction.records, partitions = transaction.touched.len(), "committed");
+                Ok(())
+            }
+            Err(kafka::transaction::Error::Abort { doing, source }) => {
+                self.metrics.transaction(metrics::Transaction::Aborted, took);
+                warn!(doing, error = %source, records = transaction.records, "transaction failed, trying again");
+                self.transaction = Some(transaction);
+                self.abort()
+            }
+            Err(error) => {
+                let outcome = match error {
+                    kafka::transaction::Error::Fenced { .. } => metrics::Transaction::Fenced,
+                    _ => metrics::Transaction::Unknown,
+                };
+                self.metrics.transaction(outcome, took);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Gives up the transaction and goes back to where the last one ended.
+    fn abort(&mut self) -> Result<(), Failure> {
+        let Some(transaction) = self.transaction.take() else { return Ok(()) };
+        self.counts.clear();
+        self.broker.abort()?;
+        for partition in transaction.touched {
+            if let Some(Owned::Running(running)) = self.owned.get_mut(&partition) {
+                running.state.rolled_back();
+                running.has_more = false;
+            }
+        }
+        for (partition, owned) in &self.owned {
+            if let Owned::Running(running) = owned {
+                self.broker.start(*partition, running.state.next_offset())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn unsettled(&self) -> impl Iterator<Item = i32> {
+        let has_more = |owned: &Owned| matches!(owned, Owned::Running(running) if running.has_more);
+        self.owned.iter().filter(move |(_, owned)| has_more(owned)).map(|(partition, _)| *partition)
+    }
+
+    /// Passes on to the metrics what librdkafka has reported since the last time.
+    fn count_errors(&mut self) {
+        let (errors, before) = (self.broker.errors(), self.errors);
+        let kinds = [
+            (metrics::KafkaError::Transport, errors.transport, before.transport),
+            (metrics::KafkaError::Auth, errors.auth, before.auth),
+            (metrics::KafkaError::Timeout, errors.timeout, before.timeout),
+            (metrics::KafkaError::Other, errors.other, before.other),
+        ];
+        for (kind, now, before) in kinds {
+            (before..now).for_each(|_| self.metrics.kafka_error(kind));
+        }
+        self.errors = errors;
+    }
+}
+
+/// Returns the transaction under way, or begins one.
+fn begin<'t, B: Broker>(
+    broker: &B,
+    transaction: &'t mut Option<Transaction>,
+    now: Now,
+) -> Result<&'t mut Transaction, Failure> {
+    if transaction.is_none() {
+        broker.begin()?;
+        *transaction = Some(Transaction { begun: now.elapsed, records: 0, touched: BTreeSet::new() });
+    }
+    transaction.as_mut().ok_or(Failure::Defect { what: "no transaction although one was begun" })
+}
+
+/// Returns whether a partition is read to the end of its log, open transactions counted.
+///
+/// The end that a reader of committed records sees is not enough: behind an open transaction of a producer there may be
+/// records that would be late once punctuation has moved the clock.
+fn is_read_to_its_end<B: Broker>(broker: &B, partition: i32, state: &Partition) -> Result<bool, Failure> {
+    match broker.log_ends(partition, Duration::from_secs(1)) {
+        // Transaction markers take offsets that no record has; the consumer's position passes them.
+        Ok(ends) => Ok(state.next_offset().max(broker.position(partition).unwrap_or(0)) >= ends.end),
+        Err(kafka::consumer::Error::Retry { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

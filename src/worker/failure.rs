@@ -1,0 +1,92 @@
+//! Why a worker ends, by what is done then.
+
+use crate::kafka::{consumer, restore, transaction};
+use crate::partition::RestoreError;
+
+/// Why a worker ends.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Drop all memory and build the worker again: the state is in Kafka.
+    #[error("could not go on; building the worker again")]
+    Rebuild {
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// As above, but twice in a minute it is a twin: stop.
+    #[error("another producer took over")]
+    Fenced {
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// Kafka is away, or does not answer: exit, and let the supervisor try again.
+    #[error("could not reach Kafka")]
+    Away {
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// A person has to change the configuration, a password or a permission.
+    #[error("{problem}")]
+    Refused { problem: String },
+
+    /// The input is not what it must be: records that were not read are gone. Stop at once, and write nothing more.
+    #[error("cannot go on with the input: retention or a deletion overtook the group; use a new application_id")]
+    Input {
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// The state is not what it must be: stop at once, and write nothing more.
+    #[error("cannot go on with partition {partition}: {problem}")]
+    State { partition: i32, problem: String },
+
+    /// The state cannot be restored: stop at once, and write nothing more.
+    #[error("cannot restore partition {partition}")]
+    Restore {
+        partition: i32,
+        #[source]
+        source: Box<RestoreError>,
+    },
+
+    /// Our defect: stop at once, and write nothing more.
+    #[error("defect: {what}")]
+    Defect { what: &'static str },
+}
+
+impl From<transaction::Error> for Failure {
+    fn from(error: transaction::Error) -> Failure {
+        match error {
+            transaction::Error::Refused { reason } => Failure::Refused { problem: reason },
+            transaction::Error::Stop { .. } => Failure::Defect { what: "a transaction that must not be committed" },
+            transaction::Error::Fenced { .. } => Failure::Fenced { source: error.into() },
+            // An abort that could not be dealt with where it arose is a rebuild.
+            transaction::Error::Abort { .. } | transaction::Error::Rebuild { .. } => {
+                Failure::Rebuild { source: error.into() }
+            }
+        }
+    }
+}
+
+impl From<consumer::Error> for Failure {
+    fn from(error: consumer::Error) -> Failure {
+        match error {
+            consumer::Error::Refused { reason } => Failure::Refused { problem: reason },
+            consumer::Error::Retry { .. } => Failure::Away { source: error.into() },
+            consumer::Error::Rebuild { .. } => Failure::Rebuild { source: error.into() },
+            consumer::Error::Stop { .. } => Failure::Input { source: error.into() },
+        }
+    }
+}
+
+impl From<restore::Error> for Failure {
+    fn from(error: restore::Error) -> Failure {
+        match error {
+            restore::Error::Refused { reason } => Failure::Refused { problem: reason },
+            restore::Error::Away { .. } | restore::Error::Stuck { .. } => Failure::Away { source: error.into() },
+            restore::Error::Rebuild { .. } => Failure::Rebuild { source: error.into() },
+            restore::Error::Stop { partition, .. } => Failure::State { partition, problem: error.to_string() },
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Partitions that were assigned: from the changelog to the first record.
+
+use std::time::Duration;
+
+use tracing::info;
+
+use super::{Failure, Now, Owned, RESTORE_SLICE, Running, Start, Worker, begin};
+use crate::clock;
+use crate::kafka::{Broker, restore};
+use crate::metrics::{self, Phase};
+use crate::partition::Partition;
+use crate::wire::changelog::{self, Reducer};
+
+impl<B: Broker> Worker<'_, B> {
+    /// Begins to restore partitions that are ours from now on.
+    pub(super) fn assigned(&mut self, partitions: &[i32], now: Now) -> Result<(), Failure> {
+        info!(?partitions, "partitions assigned");
+        self.metrics.rebalance(metrics::Rebalance::Assign);
+        self.is_member = true;
+        for partition in partitions {
+            self.broker.begin_restore(*partition)?;
+            self.owned.insert(*partition, Owned::Restoring { reducer: Reducer::default(), since: now.elapsed });
+            self.metrics.assigned(*partition);
+            self.metrics.restoring(*partition, 0);
+        }
+        Ok(())
+    }
+
+    /// Restores a slice of what was assigned. Returns whether there is more to restore.
+    pub(super) fn step_restore(&mut self, now: Now) -> Result<bool, Failure> {
+        if self.restoring() == 0 {
+            return Ok(false);
+        }
+        let start = clock::instant();
+        let mut unreadable: Option<(i32, changelog::Error)> = None;
+        let owned = &mut self.owned;
+        let progress = self.broker.step_restore(RESTORE_SLICE, &mut |partition, key, value| {
+            if let Some(Owned::Restoring { reducer, .. }) = owned.get_mut(&partition)
+                && let Err(error) = reducer.apply(key, value)
+            {
+                unreadable.get_or_insert((partition, error));
+            }
+        })?;
+        if let Some((partition, error)) = unreadable {
+            return Err(Failure::Restore { partition, source: Box::new(error.into()) });
+        }
+        let under_way = self.owned.iter().filter(|(_, owned)| matches!(owned, Owned::Restoring { .. }));
+        for (index, (partition, _)) in under_way.enumerate() {
+            // The figure is a sum over the partitions under way; the first one carries it.
+            self.metrics.restoring(*partition, if index == 0 { progress.remaining } else { 0 });
+        }
+        for restored in progress.restored {
+            self.restored(restored, now)?;
+        }
+        self.metrics.spent(Phase::Restore, start.elapsed());
+        Ok(self.restoring() > 0)
+    }
+
+    /// Starts a partition whose changelog was read, if the changelog and the group agree on where.
+    fn restored(&mut self, restored: restore::Restored, now: Now) -> Result<(), Failure> {
+        let partition = restored.partition;
+        let Some(Owned::Restoring { reducer, since }) = self.owned.remove(&partition) else { return Ok(()) };
+        let (policy, key_parts) = (self.settings.policy.clone(), self.settings.rules.key_parts);
+        let state = Partition::restore(policy.clone(), key_parts, reducer)
+            .map_err(|source| Failure::Restore { partition, source: Box::new(source) })?;
+        let state_problem = |problem: String| Failure::State { partition, problem };
+        let group = &self.settings.application_id;
+        let input = &self.settings.topics.input;
+        let (state, is_fresh) = match (state, restored.committed) {
+            (Some(state), Some(committed)) if state.next_offset() == committed => (state, false),
+            (Some(state), committed) => {
+                let next = state.next_offset();
+                let found = committed.map_or("no offset".to_owned(), |committed| format!("offset {committed}"));
+                return Err(state_problem(format!(
+                    "the changelog goes to offset {next}, the group has {found}: somebody reset it, or the brokers forgot \
+                     it. Set it back: kafka-consumer-groups --group {group} --topic {input}:{partition} \
+                     --reset-offsets --to-offset {next} --execute"
+                )));
+            }
+            (None, Some(committed)) => {
+                return Err(state_problem(format!(
+                    "the group is at offset {committed}, but the changelog {} is empty: it was deleted or truncated. To \
+                     start from nothing use a new application_id and output topic",
+                    self.settings.topics.changelog
+                )));
+            }
+            (None, None) => {
+                let ends = self.broker.log_ends(partition, Duration::from_secs(10))?;
+                let next = match self.settings.start {
+                    Start::Earliest => ends.start,
+                    Start::Latest => ends.end,
+                };
+                (Partition::new(policy, key_parts, next), true)
+            }
+        };
+        let offset = state.next_offset();
+        info!(
+            partition,
+            offset,
+            records = restored.records,
+            sessions = state.grouper().sessions(),
+            segments = state.grouper().segments(),
+            is_fresh,
+            "restored partition"
+        );
+        self.metrics.restored(partition, now.elapsed.saturating_sub(since));
+        let mut running = Running { state, moved: now.elapsed, has_more: false };
+        if is_fresh {
+            // Where it begins is a decision, and the first thing to be committed: else `latest` would be another place
+            // after a restart.
+            let transaction = begin(self.broker, &mut self.transaction, now)?;
+            transaction.touched.insert(partition);
+            running.state.begin();
+        }
+        // A crash may have come between two slices of a mass close.
+        running.has_more = running.state.is_unsettled();
+        self.owned.insert(partition, Owned::Running(running));
+        self.broker.start(partition, offset)?;
+        Ok(())
+    }
+}
