@@ -10,11 +10,13 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::Cause;
 use super::context::{PlainContext, Reports, is_refusal};
 use super::settings::Settings;
+use crate::clock;
 
 /// Tells what to do when a question about topics was not answered, or a topic not made.
 #[derive(Debug, thiserror::Error)]
@@ -96,8 +98,7 @@ impl Admin {
     /// Returns a topic, or `None` if the cluster has none of that name.
     pub fn topic(&self, name: &str) -> Result<Option<Topic>, Error> {
         let doing = || format!("describe topic {name:?}");
-        let metadata = self.asker.fetch_metadata(Some(name), self.timeout);
-        let metadata = metadata.map_err(|error| self.sort(doing(), error))?;
+        let metadata = self.metadata(name).map_err(|error| self.sort(doing(), error))?;
         let Some(found) = metadata.topics().iter().find(|topic| topic.name() == name) else { return Ok(None) };
         match found.error() {
             None | Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR) => {}
@@ -127,13 +128,37 @@ impl Admin {
             new = new.set(name, value);
         }
         // Before anything is made: only this client says why a login fails.
-        self.asker.fetch_metadata(Some(&topic.name), self.timeout).map_err(|error| self.sort(doing(), error))?;
+        self.metadata(&topic.name).map_err(|error| self.sort(doing(), error))?;
         let results = wait(self.client.create_topics([&new], &self.options()));
         match results.map_err(|error| self.sort(doing(), error))?.pop() {
             Some(Ok(_)) => Ok(Creation::Created),
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(Creation::Existed),
             Some(Err((_, code))) => Err(self.sort(doing(), KafkaError::AdminOp(code))),
             None => Err(self.sort(doing(), KafkaError::Canceled)),
+        }
+    }
+
+    /// Asks in slices, since the reason for a refusal comes only by polling.
+    fn metadata(&self, topic: &str) -> KafkaResult<Metadata> {
+        const SLICE: Duration = Duration::from_millis(500);
+        let deadline = clock::instant() + self.timeout;
+        loop {
+            let remaining = deadline.saturating_duration_since(clock::instant());
+            let result = self.asker.fetch_metadata(Some(topic), remaining.min(SLICE));
+            if result.is_err() {
+                self.serve();
+            }
+            if result.is_ok() || self.reports.refusal().is_some() || clock::instant() >= deadline {
+                return result;
+            }
+        }
+    }
+
+    /// Serves errors for a moment.
+    fn serve(&self) {
+        for _ in 0..10 {
+            // The context has taken the error already.
+            drop(self.asker.poll(Duration::from_millis(1)));
         }
     }
 
@@ -156,8 +181,7 @@ impl Admin {
 
     fn sort(&self, doing: String, error: KafkaError) -> Error {
         use RDKafkaErrorCode as Code;
-        // Serves what the client has to say: the reason for a refusal comes only this way.
-        while self.asker.poll(Duration::from_millis(10)).is_some() {}
+        self.serve();
         if let Some(reason) = self.reports.refusal() {
             return Error::Refused { reason };
         }

@@ -65,6 +65,12 @@ impl Client {
         self.consumer.membership()
     }
 
+    /// Serves what the clients that are used now and then have to say: log lines, errors, a refusal.
+    fn serve_others(&self) {
+        self.restore.borrow().serve();
+        self.probe.serve();
+    }
+
     /// Returns whether the next [`Broker::begin`] replaces the producer.
     pub fn needs_replacement(&self) -> bool {
         self.transactions.needs_replacement()
@@ -73,7 +79,12 @@ impl Client {
 
 impl Broker for Client {
     fn poll(&self, timeout: Duration) -> Result<Input<'_>, consumer::Error> {
-        self.consumer.poll(timeout)
+        let input = self.consumer.poll(timeout)?;
+        if matches!(input, Input::Idle) {
+            self.transactions.serve();
+            self.serve_others();
+        }
+        Ok(input)
     }
 
     fn start(&self, partition: i32, offset: i64) -> Result<(), consumer::Error> {
@@ -103,6 +114,8 @@ impl Broker for Client {
     }
 
     fn begin(&self) -> Result<(), transaction::Error> {
+        // A busy worker is never idle.
+        self.serve_others();
         self.transactions.begin()?;
         self.departures.set(self.consumer.departures());
         Ok(())

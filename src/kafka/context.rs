@@ -116,6 +116,8 @@ fn kind(error: &KafkaError, reason: &str) -> Kind {
         Some(Code::Authentication) if reason.contains("transport failure") || reason.contains("Timed out") => {
             Kind::Transport
         }
+        // A client certificate is refused only after the handshake, which looks like a connection that breaks.
+        Some(Code::BrokerTransportFailure) if is_certificate_alert(reason) => Kind::Auth,
         Some(code) if is_refusal(code) => Kind::Auth,
         Some(Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve | Code::NetworkException) => {
             Kind::Transport
@@ -125,6 +127,11 @@ fn kind(error: &KafkaError, reason: &str) -> Kind {
         }
         _ => Kind::Other,
     }
+}
+
+fn is_certificate_alert(reason: &str) -> bool {
+    let alert = reason.split_once("alert ").map(|(_, alert)| alert);
+    alert.is_some_and(|alert| ["certificate", "unknown ca", "access denied"].iter().any(|text| alert.contains(text)))
 }
 
 /// Passes librdkafka's own log lines on, one level milder: it calls `error` what it repairs by itself.
@@ -372,6 +379,9 @@ mod tests {
             (Code::Authentication, "SASL SCRAM handshake failed: Local: Broker transport failure", Kind::Transport),
             (Code::SSL, "certificate verify failed", Kind::Auth),
             (Code::TopicAuthorizationFailed, "", Kind::Auth),
+            (Code::BrokerTransportFailure, "ssl/tls alert bad certificate: SSL alert number 42", Kind::Auth),
+            (Code::BrokerTransportFailure, "tlsv1 alert unknown ca: SSL alert number 48", Kind::Auth),
+            (Code::BrokerTransportFailure, "tlsv1 alert internal error: SSL alert number 80", Kind::Transport),
             (Code::BrokerTransportFailure, "connection refused", Kind::Transport),
             (Code::AllBrokersDown, "1/1 brokers are down", Kind::Transport),
             (Code::OperationTimedOut, "", Kind::Timeout),

@@ -110,6 +110,11 @@ impl Probe {
         let (start, end) = self.base.fetch_watermarks(topic, partition, timeout)?;
         Ok(LogEnds { start, end })
     }
+
+    /// Serves what the client has to say.
+    pub fn serve(&self) {
+        serve(&self.base);
+    }
 }
 
 /// The restores under way.
@@ -181,6 +186,13 @@ impl Restore {
     /// Returns whether nothing is under way.
     pub fn is_idle(&self) -> bool {
         self.partitions.is_empty()
+    }
+
+    /// Serves what the reader has to say between restores.
+    pub fn serve(&self) {
+        if self.is_idle() {
+            serve(&self.reader);
+        }
     }
 
     /// Goes on for about `budget`. `group` knows the committed offsets, `probe` the log ends.
@@ -395,6 +407,16 @@ impl Partition {
             self.since = clock::instant();
             self.outages = outages;
         }
+    }
+}
+
+/// Serves log lines and errors of a client that reads nothing now: nobody else takes them, and they would pile up.
+fn serve(client: &BaseConsumer<PlainContext>) {
+    /// More than come between two calls.
+    const EVENTS: usize = 8;
+    for _ in 0..EVENTS {
+        // The context has taken the error already.
+        drop(client.poll(Duration::ZERO));
     }
 }
 

@@ -46,6 +46,9 @@ use crate::clock;
 /// How long one turn of serving delivery reports takes: all of it, whether there is something to serve or not.
 const TURN: Duration = Duration::from_millis(1);
 
+/// How long an init may wait before it is looked at what librdkafka reported meanwhile.
+const SLICE: Duration = Duration::from_millis(500);
+
 /// Tells the worker what to do when a step of a transaction did not succeed.
 ///
 /// One variant for each thing that it can do; librdkafka's codes stay in `source`, for people.
@@ -153,8 +156,8 @@ impl Transactions {
             .map_err(|error| Error::Rebuild { doing: DOING, source: error.into() })?;
         let deadline = clock::instant() + timeout;
         let result = repeat(deadline, |remaining| {
-            let result = producer.init_transactions(remaining);
-            // The reason for a refusal comes only by polling.
+            // In slices, since the reason for a refusal comes only by polling; it resumes after a time-out.
+            let result = producer.init_transactions(remaining.min(SLICE));
             producer.poll(TURN);
             match self.reports.refusal() {
                 Some(_) => result.map_err(|_| KafkaError::Global(RDKafkaErrorCode::Authentication)),
@@ -178,6 +181,7 @@ impl Transactions {
         }
         self.serve();
         if self.needs_replacement() {
+            tracing::info!(transactional_id = self.settings.transactional_id, "replacing the producer");
             self.replace(self.settings.transaction_timeout)?;
         }
         let mut state = self.state.borrow_mut();

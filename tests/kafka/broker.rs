@@ -110,6 +110,8 @@ impl Broker {
     }
 
     /// Starts a node with `extra` lines in its properties, `format_arguments` for its storage.
+    ///
+    /// `{clients}` and `{controller}` in `extra` stand for the ports, `{directory}` for the node's own directory.
     pub fn launch(extra: &str, format_arguments: &[&str]) -> Result<Broker, String> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         jars()?;
@@ -194,7 +196,8 @@ impl Broker {
     fn properties(&self) -> String {
         let Ports { clients, controller } = self.ports;
         let data = self.directory.join("data");
-        let mut text = format!(
+        let mut extra = self.extra.clone();
+        let text = format!(
             "process.roles=broker,controller\n\
              node.id=1\n\
              listeners=CLIENTS://127.0.0.1:{clients},CTL://127.0.0.1:{controller}\n\
@@ -219,8 +222,15 @@ impl Broker {
             data.display()
         );
         // A later line wins.
-        text.push_str(&self.extra);
-        text
+        let directory = self.directory.display().to_string();
+        for (name, value) in [
+            ("{clients}", &clients.to_string()),
+            ("{controller}", &controller.to_string()),
+            ("{directory}", &directory),
+        ] {
+            extra = extra.replace(name, value);
+        }
+        text + &extra
     }
 
     fn try_start(&self) -> Result<(), String> {
@@ -293,7 +303,7 @@ fn java() -> Command {
 }
 
 /// Runs a command to its end.
-fn run(command: &mut Command, what: &str) -> Result<(), String> {
+pub fn run(command: &mut Command, what: &str) -> Result<(), String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| format!("cannot {what}: {error}"))?;
     if output.status.success() {
         return Ok(());
@@ -316,7 +326,7 @@ pub fn temporary() -> PathBuf {
 }
 
 /// Returns a port below the range of outgoing connections that nobody listens on, never the same twice.
-fn free_port() -> Result<u16, String> {
+pub fn free_port() -> Result<u16, String> {
     const FIRST: u32 = 20_000;
     const COUNT: u32 = 10_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);

@@ -14,7 +14,9 @@ mod adapter;
 mod broker;
 mod fixture;
 mod mock;
+mod outage;
 mod restore;
+mod security;
 
 use std::process::ExitCode;
 
@@ -33,13 +35,21 @@ pub enum Body {
     Shared(fn(&broker::Broker)),
     /// Stops and starts the broker.
     Owned(fn(&broker::Broker)),
+    /// Starts brokers of its own. `Err`: why there are none.
+    Launched(fn() -> Result<(), String>),
 }
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // The kernel kills the broker with the *thread* that started it, and only the main thread lives long enough.
     arguments.test_threads = Some(1);
-    let modules = [("adapter", adapter::TESTS), ("restore", restore::TESTS), ("mock", mock::TESTS)];
+    let modules = [
+        ("adapter", adapter::TESTS),
+        ("restore", restore::TESTS),
+        ("mock", mock::TESTS),
+        ("outage", outage::TESTS),
+        ("security", security::TESTS),
+    ];
     let trials = modules.iter().flat_map(|(module, tests)| tests.iter().map(|test| trial(module, test))).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     broker::end_shared(conclusion.has_failed());
@@ -55,6 +65,10 @@ fn trial(module: &str, test: &'static Test) -> Trial {
         }),
         Body::Shared(body) => Trial::ignorable_test(name, move || with_broker(false, body)),
         Body::Owned(body) => Trial::ignorable_test(name, move || with_broker(true, body)),
+        Body::Launched(body) => Trial::ignorable_test(name, move || match body() {
+            Ok(()) => Ok(Completion::Completed),
+            Err(reason) => without_broker(&reason),
+        }),
     }
 }
 
@@ -62,14 +76,20 @@ fn trial(module: &str, test: &'static Test) -> Trial {
 fn with_broker(stops_it: bool, body: fn(&broker::Broker)) -> Result<Completion, Failed> {
     let broker = match broker::shared() {
         Ok(broker) => broker,
-        Err(reason) if std::env::var(broker::REQUIRE).is_ok_and(|value| value == "1") => {
-            return Err(format!("no broker: {reason}").into());
-        }
-        Err(reason) => return Ok(Completion::ignored_with(format!("no broker: {reason}"))),
+        Err(reason) => return without_broker(&reason),
     };
     if stops_it && !broker.is_ours() {
         return Ok(Completion::ignored_with("stops the broker, and this one was given"));
     }
     body(&broker);
     Ok(Completion::Completed)
+}
+
+/// Reports that there is no broker: ignored, or failed where one is required.
+fn without_broker(reason: &str) -> Result<Completion, Failed> {
+    let text = format!("no broker: {reason}");
+    match std::env::var(broker::REQUIRE) {
+        Ok(value) if value == "1" => Err(text.into()),
+        _ => Ok(Completion::ignored_with(text)),
+    }
 }
