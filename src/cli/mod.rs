@@ -17,6 +17,7 @@ pub mod logging;
 pub mod man;
 pub mod output;
 pub mod recordings;
+pub mod run;
 pub mod schema;
 pub mod sessions;
 pub mod settings;
@@ -44,6 +45,7 @@ struct Cli {
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
+    Run(run::Args),
     Group(group::Args),
     Sessions(sessions::Args),
     Recordings(recordings::Args),
@@ -60,6 +62,7 @@ enum Command {
 
 fn dispatch(command: Command, out: &mut Output) -> Result<Exit, Failure> {
     match command {
+        Command::Run(args) => run::run(args, out),
         Command::Group(args) => group::run(args, out),
         Command::Sessions(args) => sessions::run(args, out),
         Command::Recordings(args) => recordings::run(args, out),

@@ -43,6 +43,7 @@ mod publish;
 mod restore;
 mod settings;
 mod show;
+pub mod thread;
 
 pub use failure::Failure;
 pub use settings::{Settings, Start, Topics};
@@ -178,6 +179,12 @@ impl<'b, B: Broker> Worker<'b, B> {
         self.commit(now, self.settings.commit_timeout)
     }
 
+    /// Drops all memory: the metrics show nothing of these partitions any more.
+    pub fn forget_all(&mut self) {
+        let partitions: Vec<i32> = self.owned.keys().copied().collect();
+        self.drop_partitions(&partitions);
+    }
+
     /// Returns whether the group has given us an assignment, be it empty.
     pub fn is_member(&self) -> bool {
         self.is_member
@@ -221,7 +228,7 @@ impl<'b, B: Broker> Worker<'b, B> {
         let timestamp = record.timestamp().and_then(Timestamp::from_ms);
         let input = Record { offset, timestamp, value: record.value() };
         self.records += 1;
-        let timer = (self.records % TIMED == 0).then(clock::instant);
+        let timer = self.records.is_multiple_of(TIMED).then(clock::instant);
         let notification = self.decoder.decode(input.value, timestamp);
         let decoded = timer.map(|start| start.elapsed());
         let outcome = running.state.apply(input, notification, now.wall);
