@@ -52,6 +52,8 @@ impl Grouper {
         if self.due.is_empty() {
             // What was just published may be out of reach already.
             forgettable.extend(self.collect_due(watermark));
+            self.sort_by_stream_and_time(&mut forgettable);
+            forgettable.dedup();
             for number in forgettable {
                 self.forget_or_wait(number, watermark);
             }
