@@ -84,6 +84,11 @@ impl Grouper {
             let number = grouper.find_stream(&stream).unwrap_or_else(|| grouper.add_stream(&stream));
             grouper.streams[number as usize].hints = Some(Box::new(pushes));
             grouper.schedule_hints(number);
+            // Its sessions were queued as if nothing was known of the pushes.
+            for index in 0..grouper.streams[number as usize].live.len() {
+                let session = grouper.streams[number as usize].live[index];
+                grouper.schedule(session);
+            }
         }
         grouper.clock = saved.clock;
         grouper.forgotten = saved.forgotten;
