@@ -341,6 +341,11 @@ impl Grouper {
             self.sessions[survivor as usize].past_mut().continue_later_of(continues);
         }
         self.schedule(survivor);
+        // What froze may have been continued by a session that has frozen too, or now continues another.
+        for index in 0..self.streams[number as usize].frozen.len() {
+            let frozen = self.streams[number as usize].frozen[index];
+            self.schedule(frozen);
+        }
     }
 
     /// Returns whether the union of a segment and the touched live sessions would exceed a limit (rule 10).
