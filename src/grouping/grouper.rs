@@ -130,6 +130,10 @@ impl Grouper {
 
     /// Goes on under another policy. The caller has seen to it that the change is safe for what is remembered.
     pub fn change_policy(&mut self, policy: Policy) {
+        // What has been forgotten is told by the ends that it went up to: the same ends under the new bounds, or a restore
+        // would drop what these put out of reach before it is published.
+        let reach = |policy: &Policy| policy.settings().max_segment + policy.settings().amend_window;
+        self.forgotten = self.forgotten.map(|watermark| watermark - reach(&self.policy) + reach(&policy));
         self.policy = policy;
         for number in self.numbers_in_order() {
             self.schedule(number);
