@@ -88,6 +88,7 @@ impl Player for Replay {
             Placement::Duplicate => Some("duplicate"),
             Placement::Conflict => Some("conflict"),
             Placement::Late => Some("late"),
+            Placement::Rejected => unreachable!("rejected above"),
         };
         let mut outcomes: Vec<Outcome> = refused.map(|why| Outcome::Refused(why.to_owned())).into_iter().collect();
         outcomes.extend(self.model.settle().into_iter().map(Box::new).map(Outcome::Published));

@@ -12,6 +12,8 @@ pub enum Placement {
     Duplicate,
     Conflict,
     Late,
+    /// Refused for what it is, before the state was asked.
+    Rejected,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

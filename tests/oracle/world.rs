@@ -97,11 +97,13 @@ pub struct Plan {
 pub const STREAMS: [&str; 3] = ["//a", "//b", "//c"];
 
 fn rules(random: &mut Random, plan: Plan) -> Rules {
+    // Half of the worlds close early and amend for long: those bridge what has been published.
+    let (hasty, longest) = if !plan.on_time && random.chance(50) { (4, 90) } else { (1, 40) };
     let gap = random.range(0, 5);
-    let recording_interval = random.range(0, 12);
+    let recording_interval = random.range(0, 12 / hasty);
     let max_segment = recording_interval + random.range(0, 12);
-    let grace = random.range(0, 8);
-    let amend_window = grace + random.range(0, 40);
+    let grace = random.range(0, 8 / hasty);
+    let amend_window = grace + random.range(0, longest);
     let long = 1_000_000;
     let limited = |random: &mut Random| plan.limits && random.chance(50);
     Rules {
@@ -111,7 +113,8 @@ fn rules(random: &mut Random, plan: Plan) -> Rules {
         max_segment,
         grace,
         amend_window,
-        max_hold: random.range(0, 60).min(gap + max_segment + amend_window),
+        // A push that held a session for longer than it is remembered otherwise would decide what is a duplicate.
+        max_hold: random.range(0, 90).min(max_segment + amend_window),
         max_session_duration: if limited(random) { max_segment + random.range(0, 25) } else { long },
         max_session_segments: if limited(random) { random.range(1, 5) as usize } else { 2_000 },
         max_session_bytes: if limited(random) { random.range(1, 120) as u64 } else { 1 << 20 },
@@ -122,7 +125,7 @@ fn rules(random: &mut Random, plan: Plan) -> Rules {
 pub fn world(random: &mut Random, plan: Plan) -> World {
     let rules = rules(random, plan);
     let mut arriving: Vec<(i64, Input)> = Vec::new();
-    let span = *random.pick(&[40, 120, 400]);
+    let span = *random.pick(&[40, 40, 120, 400]);
     let streams = random.range(1, 3) as usize;
     let wanted = random.range(1, 24);
     let mut number = 0;
