@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use livesession::kafka::consumer::Consumer;
 use livesession::kafka::transaction::{Error, Transactions};
-use livesession::kafka::{Broker as _, Input, LogEnds};
+use livesession::kafka::{Broker as _, Client, Input, LogEnds, Outgoing};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
@@ -21,6 +21,7 @@ pub const TESTS: &[Test] = &[
     test("transaction_over_a_partition_given_away_is_refused", given_away),
     test("transaction_without_offsets_is_refused", without_offsets),
     test("revoked_partition_is_committed_before_it_is_given_away", revoked),
+    test("eager_group_is_committed_before_everything_is_given_away", eager),
     test("late_poll_loses_all_partitions", late_poll),
     test("record_too_large_aborts_and_the_next_transaction_is_whole", too_large),
     test("abort_of_a_full_queue_is_quick", quick_abort),
@@ -191,8 +192,40 @@ fn revoked(broker: &Broker) {
     assert_eq!(world.committed_offset(1), Some(6));
 }
 
+/// `range` takes everything from everybody and deals it out again.
+fn eager(broker: &Broker) {
+    let world = World::new(broker, 2);
+    let connect = |worker: &str| {
+        let mut settings = world.settings(worker);
+        settings.consumer_properties.push(("partition.assignment.strategy".to_owned(), "range".to_owned()));
+        Client::connect(&settings, &world.input, &world.changelog, PATIENCE).unwrap()
+    };
+    let first = connect("a");
+    assert_eq!(wait_for_assignment(&first), [0, 1]);
+    first.begin().unwrap();
+    first.send(&world.out(0, "a", "1")).unwrap();
+    let second = connect("b");
+    let mut owned = [Vec::new(), Vec::new()];
+    assert!(wait_until(PATIENCE, || {
+        match first.poll(Duration::from_millis(5)).unwrap() {
+            Input::Revoked(partitions) => {
+                assert_eq!(partitions, [0, 1]);
+                first.commit(&[(0, 5), (1, 6)], COMMIT).unwrap();
+            }
+            Input::Assigned(partitions) => owned[0] = partitions,
+            _ => {}
+        }
+        if let Input::Assigned(partitions) = second.poll(Duration::from_millis(5)).unwrap() {
+            owned[1] = partitions;
+        }
+        owned[0].len() == 1 && owned[1].len() == 1
+    }));
+    assert_ne!(owned[0], owned[1]);
+    assert_eq!((world.committed_offset(0), world.committed_offset(1)), (Some(5), Some(6)));
+}
+
 /// Polls both until the first one has to give partitions away.
-fn rebalance(first: &livesession::kafka::Client, second: &livesession::kafka::Client) -> Vec<i32> {
+fn rebalance(first: &Client, second: &Client) -> Vec<i32> {
     let mut revoked = Vec::new();
     assert!(wait_until(PATIENCE, || {
         second.poll(Duration::from_millis(5)).unwrap();
@@ -295,14 +328,8 @@ fn headers(broker: &Broker) {
     client.begin().unwrap();
     // To the input, so that the worker itself has to read it.
     for (partition, value) in [(Some(0), Some(b"".as_slice())), (None, None)] {
-        let record = livesession::kafka::Outgoing {
-            topic: &world.input,
-            partition,
-            key: None,
-            value,
-            headers,
-            timestamp: Some(1_700_000_000_123),
-        };
+        let record =
+            Outgoing { topic: &world.input, partition, key: None, value, headers, timestamp: Some(1_700_000_000_123) };
         client.send(&record).unwrap();
     }
     client.commit(&[(0, 0)], COMMIT).unwrap();

@@ -17,6 +17,7 @@ mod mock;
 mod outage;
 mod restore;
 mod security;
+mod topics;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         ("mock", mock::TESTS),
         ("outage", outage::TESTS),
         ("security", security::TESTS),
+        ("topics", topics::TESTS),
     ];
     let trials = modules.iter().flat_map(|(module, tests)| tests.iter().map(|test| trial(module, test))).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
