@@ -5,6 +5,7 @@ use std::sync::Arc;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use super::args::{Args, Format};
+use super::replay::Mode;
 use super::{explain, what_if};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Output;
@@ -92,7 +93,13 @@ impl<'o> Sink<'o> {
         let mut answer = Ok(Exit::Ok);
         match self.kind {
             Kind::Lines { .. } => {}
-            Kind::Table(rows) => text = table(rows),
+            Kind::Table(mut rows) => {
+                if args.mode() == Mode::Set {
+                    // Closed ones came first; by stream and start is easier to read.
+                    rows.sort();
+                }
+                text = table(rows);
+            }
             Kind::Kept(sessions) => {
                 if let Some(what) = &args.explain {
                     match explain::explain(what, &sessions, policy) {

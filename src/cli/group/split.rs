@@ -138,7 +138,13 @@ impl Pieces {
             if end.is_none() && scanned > self.keep {
                 return self.long_value(scanner, line).map(Some);
             }
-            if let Some(end) = end.or(if self.more()? { None } else { Some(scanned) }) {
+            // Nothing more is read once the value is whole: a pipe may have nothing to give for hours.
+            let end = match end {
+                Some(end) => Some(end),
+                None if self.more()? => None,
+                None => Some(scanned),
+            };
+            if let Some(end) = end {
                 let value = &self.unread()[..end];
                 let length = value.trim_ascii_end().len();
                 self.lines += count_lines(value);

@@ -1,0 +1,9 @@
+//! `livesession group`, as somebody at a shell sees it: the binary, its output, its exit codes.
+
+mod answers;
+mod bad_input;
+mod evening;
+mod forms;
+mod long_line;
+mod modes;
+mod support;
