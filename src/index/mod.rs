@@ -38,6 +38,7 @@
 //! kept beside it, bounds the search as well. No lock file, no server: an operator can open the file with `sqlite3`.
 
 mod error;
+mod freshness;
 mod lookup;
 mod maintain;
 mod names;
@@ -47,6 +48,7 @@ mod schema;
 mod writer;
 
 pub use error::Error;
+pub use freshness::Freshness;
 pub use lookup::{MAX_MERGES, Recording};
 pub use maintain::{Difference, Rebuild, backup, sizes};
 pub use query::{MAX_QUERY_SECONDS, Position, Reader, Select, StatusFilter, StreamListed, Summary, View};

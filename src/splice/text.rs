@@ -203,8 +203,8 @@ fn m3u8(plan: &Plan<'_>) -> Result<String, Error> {
 }
 
 /// A plan as JSON, for programs that splice in their own way.
-#[derive(Serialize)]
-struct PlanJson<'a> {
+#[derive(Debug, Serialize)]
+pub struct PlanJson<'a> {
     session_id: String,
     revision: u32,
     rendition: usize,
@@ -217,7 +217,7 @@ struct PlanJson<'a> {
     notes: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct ItemJson<'a> {
     file_id: &'a str,
     url: Option<&'a str>,
@@ -230,7 +230,7 @@ struct ItemJson<'a> {
     inpoint_ms: i64,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct LeftOutJson<'a> {
     file_id: &'a str,
     reason: &'static str,
@@ -238,7 +238,12 @@ struct LeftOutJson<'a> {
 
 /// Writes the plan as one line of JSON.
 pub fn json(plan: &Plan<'_>) -> String {
-    to_json(&PlanJson {
+    to_json(&plan_json(plan))
+}
+
+/// Returns the plan in the form that is written as JSON.
+pub fn plan_json<'a>(plan: &Plan<'a>) -> PlanJson<'a> {
+    PlanJson {
         session_id: plan.session.session_id.to_string(),
         revision: plan.session.revision,
         rendition: plan.rendition,
@@ -253,7 +258,7 @@ pub fn json(plan: &Plan<'_>) -> String {
             .map(|(segment, why)| LeftOutJson { file_id: &segment.file_id, reason: why.as_str() })
             .collect(),
         notes: notes(plan),
-    })
+    }
 }
 
 fn item_json<'a>(item: &Item<'a>) -> ItemJson<'a> {

@@ -1,0 +1,6 @@
+//! The HTTP side over an index, as clients meet it: through a socket.
+
+mod answers;
+mod hostile;
+mod openapi;
+mod support;
