@@ -94,6 +94,8 @@ impl Policy {
     /// Every problem at once:
     /// * `amend_window < grace`: a segment that is on time would be refused as late;
     /// * `max_segment < recording_interval`: a normal file would be refused, and a session forgotten before it closes;
+    /// * `max_hold > max_segment + amend_window`: a push would hold a session for longer than it is remembered, and hints
+    ///   would decide which file is known;
     /// * `max_session_duration < max_segment`: a single accepted file would break the limit;
     /// * a limit of zero segments.
     pub fn new(settings: Settings) -> Result<Policy, Vec<Problem>> {
@@ -103,7 +105,8 @@ impl Policy {
                 problems.push(Problem { setting, problem });
             }
         };
-        let Settings { recording_interval, max_segment, grace, amend_window, max_session_duration, .. } = settings;
+        let Settings { recording_interval, max_segment, grace, amend_window, max_hold, max_session_duration, .. } =
+            settings;
         need(
             amend_window >= grace,
             "amend_window",
@@ -115,6 +118,11 @@ impl Policy {
             format!(
                 "{max_segment} is shorter than recording_interval {recording_interval}: a normal file would be refused"
             ),
+        );
+        need(
+            max_hold <= max_segment + amend_window,
+            "max_hold",
+            format!("{max_hold} is longer than max_segment and amend_window together, {}", max_segment + amend_window),
         );
         need(
             max_session_duration >= max_segment,
@@ -261,6 +269,7 @@ mod tests {
         let wrong = Settings {
             grace: span(1_001),
             recording_interval: span(101),
+            max_hold: span(1_101),
             max_session_duration: span(99),
             max_session_segments: 0,
             overrides: vec![Override { streams: String::new(), gap: span(1) }],
@@ -268,7 +277,10 @@ mod tests {
         };
         let problems = Policy::new(wrong).unwrap_err();
         let names: Vec<_> = problems.iter().map(|problem| problem.setting).collect();
-        assert_eq!(names, ["amend_window", "max_segment", "max_session_duration", "max_session_segments", "override"]);
+        assert_eq!(
+            names,
+            ["amend_window", "max_segment", "max_hold", "max_session_duration", "max_session_segments", "override"]
+        );
     }
 
     #[test]

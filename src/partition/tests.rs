@@ -28,7 +28,7 @@ fn settings() -> Settings {
         max_segment: span(100),
         grace: span(5),
         amend_window: span(200),
-        max_hold: span(300),
+        max_hold: span(290),
         max_session_duration: span(400),
         max_session_segments: 6,
         ..Settings::default()

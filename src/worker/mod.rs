@@ -420,7 +420,8 @@ impl<'b, B: Broker> Worker<'b, B> {
         for partition in transaction.touched {
             if let Some(Owned::Running(running)) = self.owned.get_mut(&partition) {
                 running.state.rolled_back();
-                running.has_more = false;
+                // What was due before the transaction began is due again.
+                running.has_more = running.state.is_unsettled();
             }
         }
         for (partition, owned) in &self.owned {

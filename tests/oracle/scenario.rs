@@ -96,6 +96,11 @@ pub fn parse(text: &str) -> Scenario {
             }
         }
     }
+    let rules = &mut scenario.rules;
+    if rules.max_hold == 24 * HOUR {
+        // The default, which shorter windows do not allow.
+        rules.max_hold = rules.max_hold.min(rules.max_segment + rules.amend_window);
+    }
     scenario
 }
 
