@@ -21,6 +21,8 @@ pub mod run;
 pub mod schema;
 pub mod sessions;
 pub mod settings;
+pub mod startup;
+pub mod topics;
 pub mod version;
 pub mod when;
 
@@ -53,6 +55,7 @@ enum Command {
     #[command(subcommand)]
     Index(index::Action),
     Config(config::Args),
+    Topics(topics::Args),
     Health(health::Args),
     Schema(schema::Args),
     Completions(completions::Args),
@@ -68,6 +71,7 @@ fn dispatch(command: Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::Recordings(args) => recordings::run(args, out),
         Command::Index(action) => index::run(action, out),
         Command::Config(args) => config::run(args, out),
+        Command::Topics(args) => topics::run(args, out),
         Command::Health(args) => health::run(args, out),
         Command::Schema(args) => schema::run(args, out),
         Command::Completions(args) => completions::run(args, out),

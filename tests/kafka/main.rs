@@ -15,9 +15,11 @@ mod broker;
 mod fixture;
 mod mock;
 mod outage;
+mod program;
 mod restore;
 mod security;
 mod topics;
+mod topics_command;
 
 use std::process::ExitCode;
 
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         ("outage", outage::TESTS),
         ("security", security::TESTS),
         ("topics", topics::TESTS),
+        ("topics_command", topics_command::TESTS),
     ];
     let trials = modules.iter().flat_map(|(module, tests)| tests.iter().map(|test| trial(module, test))).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
