@@ -33,7 +33,7 @@ fn files_that_cannot_be_opened_are_wrong_arguments() {
         assert_eq!(ended.stdout, "", "nothing has been read");
     }
     let unreadable = files.add("unreadable", "");
-    fs::set_permissions(&unreadable, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(&unreadable, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
     // A superuser may read everything.
     if File::open(&unreadable).is_err() {
         check(&run(&[EVENING, &unreadable]), 2, "cannot open");

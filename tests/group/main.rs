@@ -4,6 +4,7 @@ mod answers;
 mod bad_input;
 mod evening;
 mod forms;
+mod index;
 mod long_line;
 mod modes;
 mod support;

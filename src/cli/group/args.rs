@@ -26,8 +26,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub dead_letters: Option<PathBuf>,
 
-    /// Write sessions to this SQLite index instead of standard output
-    #[arg(long, value_name = "FILE")]
+    /// Write closed sessions to a new SQLite index instead of standard output
+    #[arg(long, value_name = "FILE", conflicts_with = "format")]
     pub index: Option<PathBuf>,
 
     /// Close what is still open at the end of input

@@ -20,7 +20,7 @@
 //! | `replay` | records → what the core makes of them, one state for each partition |
 //! | `finals` | which of the publications are final |
 //! | `recut` | sessions of a set that are beyond a limit |
-//! | `sink` | sessions → lines or a table |
+//! | `sink`, `index_file` | sessions → lines, a table or an index |
 //! | `explain`, `what_if` | answers about the grouping instead of sessions |
 //! | `refused`, `tally`, `progress` | dead letters, the summary, the bar |
 //!
@@ -33,6 +33,7 @@
 mod args;
 mod explain;
 mod finals;
+mod index_file;
 pub mod input;
 mod progress;
 mod recut;
@@ -67,6 +68,8 @@ pub struct Setup {
     /// The topic that raw records and values are said to come from.
     pub input_topic: String,
     pub dead_letter_topic: String,
+    /// The topic that sessions would have been published to.
+    pub output_topic: String,
     pub application_id: String,
 }
 
@@ -87,6 +90,7 @@ impl Setup {
             policy,
             input_topic: config.topics.input.clone(),
             dead_letter_topic: config.dead_letter_topic(),
+            output_topic: config.topics.output.clone(),
             application_id: config.application_id.clone(),
         })
     }
@@ -96,9 +100,6 @@ impl Setup {
 ///
 /// Whatever goes wrong with the input, all that could be done has been done then: sessions and summary are out.
 pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
-    if args.index.is_some() {
-        return Err(Failure::new(Exit::Usage, "--index cannot be written yet: print sessions as ndjson"));
-    }
     let setup = Setup::new(&args.settings.load()?.config)?;
     let policy = setup.policy.clone();
     let keep = if args.dead_letters.is_some() { input::KEEP_BYTES } else { input::KEEP_BYTES_UNSEEN };
@@ -112,7 +113,8 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
     let is_live = mode != Mode::Set && total_bytes.is_none();
     let is_shared = mode != Mode::Set && out.is_terminal();
     let mut progress = Progress::new(total_bytes, io::stderr().is_terminal(), is_shared);
-    let mut replay = Replay::new(setup, mode, Sink::new(&args, out, is_live), dead_letters);
+    let sink = Sink::new(&args, &setup, out, is_live)?;
+    let mut replay = Replay::new(setup, mode, sink, dead_letters);
 
     let ended = loop {
         match input.next_record() {

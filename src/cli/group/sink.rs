@@ -5,8 +5,9 @@ use std::sync::Arc;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use super::args::{Args, Format};
+use super::index_file::IndexFile;
 use super::replay::Mode;
-use super::{explain, what_if};
+use super::{Setup, explain, tell, what_if};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Output;
 use crate::grouping::{Policy, Publication, Status};
@@ -40,6 +41,7 @@ enum Kind {
     },
     /// Widths are known only when all rows are.
     Table(Vec<[String; COLUMNS.len()]>),
+    Index(IndexFile),
     /// Kept for an answer about them.
     Kept(Vec<(Arc<Origin>, Publication)>),
 }
@@ -50,17 +52,19 @@ const NUMBERS: [usize; 4] = [3, 4, 5, 6];
 
 impl<'o> Sink<'o> {
     /// `is_live`: the input is a pipe, and sessions are printed while it is read.
-    pub fn new(args: &Args, out: &'o mut Output, is_live: bool) -> Sink<'o> {
+    pub fn new(args: &Args, setup: &Setup, out: &'o mut Output, is_live: bool) -> Result<Sink<'o>, Failure> {
         let default = if out.is_terminal() { Format::Table } else { Format::Ndjson };
         let kind = if args.explain.is_some() || args.what_if.is_some() {
             Kind::Kept(Vec::new())
+        } else if let Some(path) = &args.index {
+            Kind::Index(IndexFile::create(path, &setup.output_topic, &setup.input_topic)?)
         } else {
             match args.format.unwrap_or(default) {
                 Format::Ndjson => Kind::Lines { line: Vec::new(), is_live },
                 Format::Table => Kind::Table(Vec::new()),
             }
         };
-        Sink { out, kind }
+        Ok(Sink { out, kind })
     }
 
     pub fn put(&mut self, publication: &Publication, origin: &Origin) -> Result<(), Failure> {
@@ -76,6 +80,7 @@ impl<'o> Sink<'o> {
                 rows.push(row(publication));
                 Ok(())
             }
+            Kind::Index(index) => index.put(publication, origin.partition),
             Kind::Kept(sessions) => {
                 let origin = match sessions.last() {
                     Some((last, _)) if **last == *origin => Arc::clone(last),
@@ -93,6 +98,10 @@ impl<'o> Sink<'o> {
         let mut answer = Ok(Exit::Ok);
         match self.kind {
             Kind::Lines { .. } => {}
+            Kind::Index(index) => match index.finish()? {
+                0 => {}
+                open => tell(&format!("{open} open sessions are not in the index: --close-all closes them")),
+            },
             Kind::Table(mut rows) => {
                 if args.mode() == Mode::Set {
                     // Closed ones came first; by stream and start is easier to read.
