@@ -295,6 +295,23 @@ fn settings_of_kubernetes_are_a_valid_configuration() {
 }
 
 #[test]
+fn files_that_compose_mounts_exist() {
+    let compose = yaml("deploy/compose.yaml");
+    let mut count = 0;
+    for service in compose.as_mapping_get("services").unwrap().as_mapping().unwrap().values() {
+        let Some(volumes) = service.as_mapping_get("volumes") else { continue };
+        for volume in volumes.as_sequence().unwrap() {
+            let source = volume.as_str().unwrap().split(':').next().unwrap();
+            if source.starts_with('.') {
+                count += 1;
+                assert!(Path::new(ROOT).join("deploy").join(source).exists(), "{source}");
+            }
+        }
+    }
+    assert!(count >= 4, "{count}");
+}
+
+#[test]
 fn panels_of_the_dashboard_are_titled_numbered_once_and_do_not_overlap() {
     let dashboard: serde_json::Value = serde_json::from_str(&read("deploy/grafana/livesession.json")).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
