@@ -1,4 +1,10 @@
 //! [`Broker`] over librdkafka: a consumer, a producer, a reader, a probe.
+//!
+//! Decides nothing: it puts the four together, and asks the consumer whether a transaction may commit before the producer
+//! commits it.
+//!
+//! Dropping a [`Client`] leaves the group and waits for that, about 100 ms: commit before, and do not drop it on a thread
+//! that has other things to do.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;

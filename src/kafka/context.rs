@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::collections::btree_map::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -284,13 +285,21 @@ impl GroupContext {
 
     /// Accepts an assignment, paused.
     ///
-    /// Paused before as well as after, so that not a single fetch goes out. The offset does not matter, but has to be
-    /// given: librdkafka would else ask for the committed one, and a fresh partition has none.
+    /// Paused before as well as after, so that hardly a fetch goes out before the partition is started elsewhere. The
+    /// offset is a number, and one that the log has:
+    /// * none: librdkafka would ask for the committed one, and a fresh partition has none;
+    /// * the end or the beginning by name: librdkafka asks the broker, and when a seek comes before the answer, it drops
+    ///   the answer and *asks again, undoing the seek* half a second later. The partition would go on from the end.
     fn assign(&self, consumer: &BaseConsumer<GroupContext>, assigned: &TopicPartitionList) -> KafkaResult<Change> {
+        const ASK_TIMEOUT: Duration = Duration::from_millis(500);
         let partitions = partitions(assigned);
         let mut list = TopicPartitionList::with_capacity(partitions.len());
+        let mut answered = true;
         for partition in &partitions {
-            list.add_partition_offset(&self.topic, *partition, Offset::End)?;
+            // After one question without an answer the others would hold up the poll as long.
+            let ends = answered.then(|| consumer.fetch_watermarks(&self.topic, *partition, ASK_TIMEOUT).ok()).flatten();
+            answered = ends.is_some();
+            list.add_partition_offset(&self.topic, *partition, Offset::Offset(ends.map_or(0, |(start, _)| start)))?;
         }
         consumer.pause(&list)?;
         match consumer.rebalance_protocol() {

@@ -92,7 +92,8 @@ pub trait Broker {
     /// Reads changelog records for about `budget` and hands each to `apply`: partition, key, value (`None`: a null).
     ///
     /// Call it between polls, with a budget that is short against the commit interval, so that other partitions run on.
-    /// A partition that is revoked or lost meanwhile is dropped from the restore by itself.
+    /// A partition that is revoked or lost meanwhile is dropped from the restore by itself. `apply` must not call the
+    /// broker.
     ///
     /// # Errors
     ///

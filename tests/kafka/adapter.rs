@@ -16,6 +16,7 @@ pub const TESTS: &[Test] = &[
     test("committed_transaction_is_seen_together_with_its_offsets", committed),
     test("aborted_transaction_is_not_seen_and_moves_no_offset", aborted),
     test("records_flow_from_where_a_partition_is_started", started),
+    test("partition_that_is_started_at_once_stays_where_it_was_started", started_at_once),
     test("twin_fences_the_first_one", fenced),
     test("stale_generation_is_refused_by_the_coordinator", stale_generation),
     test("transaction_over_a_partition_given_away_is_refused", given_away),
@@ -87,6 +88,27 @@ fn started(broker: &Broker) {
     let mut rest: Vec<_> = (0..11).map(|_| until(&client, offset)).collect();
     rest.sort_unstable();
     assert_eq!(rest, std::iter::once((0, 9)).chain((0..10).map(|offset| (1, offset))).collect::<Vec<_>>());
+}
+
+/// A logical offset of the assignment would come back half a second later and undo the start.
+fn started_at_once(broker: &Broker) {
+    let world = World::new(broker, 8);
+    for partition in 0..8 {
+        world.fill(partition, 3);
+    }
+    let (client, assigned) = world.join("a");
+    for partition in &assigned {
+        client.start(*partition, 0).unwrap();
+    }
+    let mut offsets = vec![Vec::new(); 8];
+    for _ in 0..24 {
+        let (partition, offset) = until(&client, |input| match input {
+            Input::Record(record) => Some((record.partition(), record.offset())),
+            _ => None,
+        });
+        offsets[partition as usize].push(offset);
+    }
+    assert_eq!(offsets, vec![vec![0, 1, 2]; 8]);
 }
 
 fn fenced(broker: &Broker) {

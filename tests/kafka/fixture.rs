@@ -90,6 +90,8 @@ impl World {
     }
 
     /// Reads all committed records of a partition, as `key=value`.
+    ///
+    /// Waits until nothing is undecided: a commit is answered before its markers are in the logs.
     pub fn committed_records(&self, topic: &str, partition: i32) -> Vec<String> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", &self.bootstrap)
@@ -104,6 +106,7 @@ impl World {
         list.add_partition_offset(topic, partition, Offset::Offset(0)).unwrap();
         consumer.assign(&list).unwrap();
         let deadline = clock::instant() + PATIENCE;
+        let end = self.log_end(topic, partition);
         let mut records = Vec::new();
         loop {
             assert!(clock::instant() < deadline, "no end of {topic}/{partition} after {} records", records.len());
@@ -112,11 +115,27 @@ impl World {
                     let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or(b"null")).into_owned();
                     records.push(format!("{}={}", text(record.key()), text(record.payload())));
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => return records,
+                // The end of what is decided, which need not be the end.
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
                 Some(Err(error)) => panic!("{error}"),
                 None => {}
             }
+            let position = match consumer.position().unwrap().elements()[0].offset() {
+                Offset::Offset(position) => position,
+                _ => 0,
+            };
+            if position >= end {
+                return records;
+            }
         }
+    }
+
+    /// Returns the next offset of a log, open transactions included.
+    fn log_end(&self, topic: &str, partition: i32) -> i64 {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap).set("isolation.level", "read_uncommitted");
+        let probe: BaseConsumer = config.create().unwrap();
+        probe.fetch_watermarks(topic, partition, PATIENCE).unwrap().1
     }
 
     /// Returns the group's committed offset.
