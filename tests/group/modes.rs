@@ -63,6 +63,27 @@ fn order_of_a_set_means_nothing_to_limits() {
 }
 
 #[test]
+fn part_of_a_cut_session_is_printed_once_though_a_long_file_is_ahead_of_it() {
+    let input = lines(&[
+        ("a", "long", 0, 36_000),
+        ("a", "1", 10, 60),
+        ("a", "2", 70, 80),
+        ("a", "3", 90, 99),
+        ("a", "4", 99, 99),
+    ]);
+    let ended = run_with(&["--max-session-segments", "2"], &input).succeeded();
+    assert_eq!(
+        ended.in_short(),
+        [
+            "closed limit a 18:00:00..04:00:00 long,1",
+            "closed limit a 18:01:10..18:01:39 2,3",
+            "closed watermark a 18:01:39..18:01:39 4",
+        ]
+    );
+    assert!(ended.sessions().iter().all(|session| session["revision"] == 1));
+}
+
+#[test]
 fn limit_cuts_where_the_worker_would_when_all_is_on_time() {
     let input = lines(&[("a", "1", 0, 60), ("a", "2", 60, 120), ("a", "3", 120, 180), ("a", "4", 180, 240)]);
     for limit in ["1", "2", "3", "4", "5"] {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::grouping::{Arrival, Grouper, Policy, Publication, Segment, Status};
+use crate::grouping::{Arrival, Grouper, Head, Policy, Publication, Segment};
 use crate::time::Timestamp;
 
 /// Cuts sessions at the limits of a policy.
@@ -25,28 +25,24 @@ impl Recut {
             return vec![whole];
         }
         let mut grouper = Grouper::for_set(self.policy.clone());
-        let mut parts = Vec::new();
         // Published segments are in time order.
         for segment in &whole.segments {
             let arrival =
                 Arrival { stream: &whole.stream, offset: segment.offset(), timestamp: None, now: Timestamp::MIN };
             grouper.accept(arrival, &segment.view());
-            parts.extend(grouper.settle(usize::MAX));
         }
+        // Once, at the end: what is closed earlier would be published again when it grows.
+        let mut parts = grouper.settle(usize::MAX);
         parts.extend(grouper.open_sessions().map(|last| Publication {
             status: whole.status,
             allowed_at: whole.allowed_at,
-            head: crate::grouping::Head {
-                revision: whole.head.revision,
-                close_cause: whole.head.close_cause,
-                ..last.head
-            },
+            head: Head { revision: whole.head.revision, close_cause: whole.head.close_cause, ..last.head },
             ..last
         }));
         for part in &mut parts {
             part.head.watermark = whole.head.watermark;
         }
-        debug_assert!(parts.iter().filter(|part| part.status != Status::Withdrawn).count() == parts.len());
+        parts.sort_by_key(|part| (part.head.start, part.head.end));
         parts
     }
 
