@@ -294,6 +294,45 @@ fn settings_of_kubernetes_are_a_valid_configuration() {
     assert_eq!(loaded.config.http.listen.to_string(), "0.0.0.0:9464");
 }
 
+/// Follows words of a command line into the program's commands, and checks that all of them exist.
+fn check_command(place: &str, words: &[&str]) {
+    let mut command = livesession::cli::command();
+    let mut path = String::from("livesession");
+    for word in words {
+        let bare = word.split('=').next().unwrap();
+        if let Some(flag) = bare.strip_prefix("--") {
+            let known = command.get_arguments().any(|argument| argument.get_long() == Some(flag));
+            assert!(known, "{place}: `{path}` has no --{flag}");
+        } else if word.chars().all(|c| c.is_ascii_lowercase()) && command.has_subcommands() {
+            let next = command.find_subcommand(word).cloned();
+            command = next.unwrap_or_else(|| panic!("{place}: `{path}` has no command {word}"));
+            path = format!("{path} {word}");
+        }
+    }
+    assert!(path != "livesession", "{place}: no command in {words:?}");
+}
+
+#[test]
+fn commands_that_are_called_exist() {
+    for line in read("deploy/systemd/livesession.service").lines().filter(|line| line.starts_with("Exec")) {
+        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        check_command("deploy/systemd/livesession.service", &words);
+    }
+    let compose = yaml("deploy/compose.yaml");
+    for name in ["topics", "livesession"] {
+        let service = compose.as_mapping_get("services").unwrap().as_mapping_get(name).unwrap();
+        let words = service.as_mapping_get("command").unwrap().as_sequence().unwrap();
+        check_command(name, &words.iter().map(|word| word.as_str().unwrap()).collect::<Vec<_>>());
+    }
+    for path in ["deploy/kubernetes/base/worker.yaml"] {
+        let pod = yaml(path);
+        let spec = ["spec", "template", "spec"].iter().try_fold(&pod, |node, key| node.as_mapping_get(key)).unwrap();
+        let container = &spec.as_mapping_get("containers").unwrap().as_sequence().unwrap()[0];
+        let words = container.as_mapping_get("args").unwrap().as_sequence().unwrap();
+        check_command(path, &words.iter().map(|word| word.as_str().unwrap()).collect::<Vec<_>>());
+    }
+}
+
 #[test]
 fn files_that_compose_mounts_exist() {
     let compose = yaml("deploy/compose.yaml");
