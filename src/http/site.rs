@@ -10,13 +10,14 @@ use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 
 use super::api::{self, Store};
+use super::page;
 
 /// What nothing here needs, a browser is told to refuse; a page that needs more has its own.
 const NOTHING: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; base-uri 'none'");
 
 /// Returns the query API and the page, with an answer for every path that nobody has.
 pub fn router(store: Store) -> Router {
-    api::router(store).fallback(api::no_such_path).layer(from_fn(guard))
+    api::router(store.clone()).merge(page::router(store)).fallback(api::no_such_path).layer(from_fn(guard))
 }
 
 /// Adds the headers that every answer has.

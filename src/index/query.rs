@@ -184,6 +184,18 @@ impl View<'_> {
         rows.collect()
     }
 
+    /// Returns the session that began last, of one stream or of all; withdrawn ones do not count.
+    ///
+    /// # Errors
+    ///
+    /// What SQLite said.
+    pub fn last_session(&self, stream: Option<&str>) -> Result<Option<Summary>, Error> {
+        self.transaction
+            .prepare_cached(&last_sql(stream.is_some()))
+            .and_then(|mut statement| statement.query_row(params![stream, WITHDRAWN], read_summary).optional())
+            .at(self.path)
+    }
+
     fn longest_of(&self, stream: &str) -> rusqlite::Result<i64> {
         let mut statement = self.transaction.prepare_cached("SELECT max_duration_ms FROM stream WHERE key = ?1")?;
         Ok(statement.query_row([stream], |row| row.get(0)).optional()?.unwrap_or(0))
@@ -381,6 +393,16 @@ pub(super) fn page_sql(by_stream: bool, status: StatusFilter<'_>) -> String {
          WHERE {stream} {status} (s.start_ms, s.session_id) > (?1, ?2) AND s.start_ms < ?4
            AND s.end_ms + (s.end_ms = s.start_ms) > ?3
          ORDER BY s.start_ms, s.session_id LIMIT ?5"
+    )
+}
+
+/// The session that began last: the index from its end.
+pub(super) fn last_sql(by_stream: bool) -> String {
+    let (stream, index) =
+        if by_stream { ("s.stream_key = ?1", "session_by_stream") } else { ("?1 IS NULL", "session_by_time") };
+    format!(
+        "SELECT {COLUMNS} FROM session s INDEXED BY {index} CROSS JOIN stream t ON t.key = s.stream_key
+         WHERE {stream} AND s.status <> ?2 ORDER BY s.start_ms DESC, s.session_id DESC LIMIT 1"
     )
 }
 

@@ -3,4 +3,5 @@
 mod answers;
 mod hostile;
 mod openapi;
+mod page;
 mod support;

@@ -63,6 +63,10 @@ fn changes_streams_and_files_are_found_by_their_index() {
     assert_eq!(streams[0], "SEARCH stream USING PRIMARY KEY (key>?)", "{streams:?}");
     assert!(streams.iter().any(|line| line.contains("session_by_stream (stream_key=?)")), "{streams:?}");
     assert!(streams.iter().all(|line| !line.contains("TEMP B-TREE")), "{streams:?}");
+    for by_stream in [true, false] {
+        let last = plan(&path, &query::last_sql(by_stream), &[&"x", &"withdrawn"]);
+        assert_eq!(last.len(), 2, "no sorting: {last:?}");
+    }
     let file = plan(&path, &lookup::by_file_sql(), &[&"a", &10_i64]);
     assert_eq!(file[0], "SEARCH g USING INDEX segment_by_file (file_id=?)");
 }

@@ -1,0 +1,117 @@
+//! HTML as text: escaping, the frame of a page, times and lengths for eyes.
+//!
+//! Every text that is not ours passes through [`escape`], which also shows control characters and those that turn the
+//! direction of writing instead of obeying them. A URL becomes a link only if it is `http` or `https`.
+
+use crate::http::api::ask::encode;
+use crate::time::Timestamp;
+
+/// Escapes a text for content and for attributes in double quotes.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                escaped.push_str(&character.escape_unicode().to_string());
+            }
+            _ if character.is_control() => escaped.push_str(&character.escape_unicode().to_string()),
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+/// Returns a text cut to `max` characters, with an ellipsis if there were more.
+pub fn shortened(text: &str, max: usize) -> String {
+    if text.chars().count() <= max {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(max.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+/// Returns a link to a file, or its URL as text if it is none that a browser should follow.
+pub fn file_link(url: Option<&str>) -> String {
+    let Some(url) = url else { return "–".to_owned() };
+    let lower = url.get(..8).unwrap_or(url).to_ascii_lowercase();
+    let shown = escape(&shortened(url, 80));
+    if lower.starts_with("http://") || lower.starts_with("https://") {
+        format!("<a href=\"{}\" rel=\"noreferrer nofollow\">{shown}</a>", escape(url))
+    } else {
+        shown
+    }
+}
+
+/// Returns the path of a session's page.
+pub fn session_path(id: &str) -> String {
+    format!("/sessions/{}", encode(id))
+}
+
+/// Writes a time for eyes, to the second: `2026-03-01 19:00:00`.
+pub fn time(time: Timestamp) -> String {
+    time.to_string()[..19].replace('T', " ")
+}
+
+/// Writes a length for eyes: `1:23:45`, with milliseconds below a minute if there are any.
+pub fn length(ms: i64) -> String {
+    let seconds = ms / 1_000;
+    let text = format!("{}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    if ms < 60_000 && ms % 1_000 != 0 { format!("{text}.{:03}", ms % 1_000) } else { text }
+}
+
+/// Writes a count with its noun: `1 gap`, `2 gaps`.
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// Puts a page into its frame. `title` and `body` are HTML.
+pub fn document(title: &str, body: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
+         <link rel=\"stylesheet\" href=\"/style.css\">\n<link rel=\"icon\" href=\"/icon.svg\" type=\"image/svg+xml\">\n\
+         </head>\n<body>\n<header><a href=\"/\">livesession</a></header>\n<main>\n{body}</main>\n</body>\n</html>\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markup_is_text_and_control_characters_are_shown() {
+        assert_eq!(escape("<a href='x' b=\"y\">&amp;"), "&lt;a href=&#39;x&#39; b=&quot;y&quot;&gt;&amp;amp;");
+        assert_eq!(escape("a\u{202e}b\u{0}\n"), "a\\u{202e}b\\u{0}\\u{a}");
+        assert_eq!(escape("房间 שלום"), "房间 שלום");
+    }
+
+    #[test]
+    fn only_web_addresses_are_links() {
+        for url in ["javascript:alert(1)", "data:text/html,x", "/etc/passwd", "", " https://x", "ﬃﬃﬃ"] {
+            assert!(!file_link(Some(url)).contains("href"), "{url:?}");
+        }
+        assert!(file_link(Some("HTTPS://x/\"><script>")).contains("href=\"HTTPS://x/&quot;&gt;&lt;script&gt;\""));
+    }
+
+    #[test]
+    fn lengths_show_milliseconds_where_they_matter() {
+        for (ms, expected) in
+            [(0, "0:00:00"), (1, "0:00:00.001"), (59_999, "0:00:59.999"), (60_001, "0:01:00"), (90_061_000, "25:01:01")]
+        {
+            assert_eq!(length(ms), expected);
+        }
+    }
+
+    #[test]
+    fn long_texts_are_cut_by_characters() {
+        assert_eq!(shortened("房间房间", 4), "房间房间");
+        assert_eq!(shortened("房间房间房", 4), "房间房…");
+    }
+}
