@@ -141,9 +141,14 @@ fn open_tail(broker: &Broker) {
     let other = open(&world, 3);
     client.begin_restore(0).unwrap();
     let mut applied = 0;
-    for _ in 0..10 {
+    let mut step = || {
         let progress = client.step_restore(SLICE, &mut |_, _, _| applied += 1).unwrap();
         assert!(progress.restored.is_empty(), "the end of committed records is not the end");
+        progress.remaining == 1
+    };
+    assert!(wait_until(PATIENCE, &mut step));
+    for _ in 0..10 {
+        assert!(step());
     }
     assert_eq!(applied, 1);
     let waiting = client.step_restore(SLICE, &mut |_, _, _| ()).unwrap();
