@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::settings::AllSettings;
+use super::startup::{self, TopicFacts};
 use super::{clients, logging};
 use crate::clock;
 use crate::config::{self, Config};
@@ -25,7 +26,6 @@ use crate::http;
 use crate::kafka::{self, admin};
 use crate::metrics::{Identity, Labels, Metrics};
 use crate::time::Millis;
-use crate::wire::dead_letter::MAX_ADDED_BYTES;
 use crate::wire::notification::{KeyParts, Reason, Rules};
 use crate::worker::{self, thread};
 
@@ -55,22 +55,16 @@ pub struct Args {
     settings: AllSettings,
 }
 
-/// What the topics say that a worker has to know.
-pub struct TopicFacts {
-    pub input_partitions: u32,
-    pub dead_letter_partitions: u32,
-    /// The largest record that the dead-letter topic takes, less what a dead letter adds.
-    pub max_dead_letter_bytes: usize,
-}
-
 /// Runs the command.
 pub fn run(args: Args, _out: &mut Output) -> Result<Exit, Failure> {
     let config = args.settings.load()?.config;
     logging::init(config.log_format, &config.log_filter)?;
     let kafka = clients::settings(&config, 0)?;
-    let facts = ask_topics(&config, &kafka)?;
+    let admin = admin::Admin::new(&kafka, STARTUP).map_err(startup::admin_failure)?;
+    let facts = startup::check_topics(&config, &admin)?;
+    drop(admin);
     let metrics = Arc::new(metrics(&config));
-    metrics.input_partitions(facts.input_partitions as usize);
+    metrics.input_partitions(usize::try_from(facts.input_partitions).unwrap_or(0));
     let settings = Arc::new(worker_settings(&config, &facts)?);
     let health = Arc::new(Health::new(&metrics, config.workers as usize, false, clock::now()));
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -199,46 +193,6 @@ fn patience(span: Millis) -> Duration {
     Duration::from_millis(span.as_ms().unsigned_abs())
 }
 
-/// Asks what the worker has to know of its topics, and waits a while for a broker that is not there yet.
-fn ask_topics(config: &Config, kafka: &kafka::settings::Settings) -> Result<TopicFacts, Failure> {
-    let admin = admin::Admin::new(kafka, STARTUP).map_err(admin_failure)?;
-    let describe = |name: &str| match admin.topic(name).map_err(admin_failure)? {
-        Some(topic) => Ok(topic),
-        None => Err(Failure::new(
-            Exit::Config,
-            format!("topic {name:?} does not exist: make it with `livesession topics create`"),
-        )),
-    };
-    let input = describe(&config.topics.input)?;
-    let dead_letter = describe(&config.dead_letter_topic())?;
-    let changelog = describe(&config.changelog_topic())?;
-    describe(&config.topics.output)?;
-    if changelog.partitions != input.partitions {
-        return Err(Failure::new(
-            Exit::Config,
-            format!(
-                "topic {:?} has {} partitions and the input {:?} has {}: they must be equal",
-                changelog.name, changelog.partitions, input.name, input.partitions
-            ),
-        ));
-    }
-    let limit = dead_letter.settings.get("max.message.bytes").and_then(|text| text.parse::<u64>().ok());
-    let limit = limit.unwrap_or(u64::MAX).min(config.output.max_record_bytes.0);
-    Ok(TopicFacts {
-        input_partitions: input.partitions,
-        dead_letter_partitions: dead_letter.partitions,
-        max_dead_letter_bytes: usize::try_from(limit.saturating_sub(MAX_ADDED_BYTES)).unwrap_or(usize::MAX),
-    })
-}
-
-fn admin_failure(error: admin::Error) -> Failure {
-    let exit = match error {
-        admin::Error::Away { .. } => Exit::Kafka,
-        admin::Error::Refused { .. } | admin::Error::Impossible { .. } => Exit::Config,
-    };
-    Failure::caused_by(exit, "cannot start", error)
-}
-
 fn metrics(config: &Config) -> Metrics {
     const REASONS: [&str; Reason::ALL.len()] = names!(Reason::ALL);
     const ANOMALIES: [&str; Anomaly::ALL.len()] = names!(Anomaly::ALL);
@@ -284,7 +238,7 @@ pub fn worker_settings(config: &Config, facts: &TopicFacts) -> Result<worker::Se
         idle_after: patience(config.grouping.idle_after),
         cloudevents: config.output.cloudevents,
         schema_guid: config.output.schema_guid.clone().unwrap_or_default(),
-        dead_letter_partitions: i32::try_from(facts.dead_letter_partitions).unwrap_or(i32::MAX).max(1),
+        dead_letter_partitions: facts.dead_letter_partitions.max(1),
         max_dead_letter_bytes: facts.max_dead_letter_bytes,
     })
 }
