@@ -342,7 +342,8 @@ pub fn free_port() -> Result<u16, String> {
     Err("no free port from 20000 to 29999".to_owned())
 }
 
-fn signal(pid: u32, signal: i32) {
+/// Sends a signal to a child that was not waited for.
+pub fn signal(pid: u32, signal: i32) {
     let pid = libc::pid_t::try_from(pid).expect("a process id fits");
     // SAFETY: takes two integers. The process is a child that was not waited for, so the id is still its own.
     let result = unsafe { libc::kill(pid, signal) };
@@ -350,7 +351,7 @@ fn signal(pid: u32, signal: i32) {
 }
 
 /// Makes the kernel kill the child when the thread that starts it ends, however that happens.
-fn die_with_parent(command: &mut Command) {
+pub fn die_with_parent(command: &mut Command) {
     // SAFETY: between fork and exec only this system call is made, which allocates nothing.
     unsafe {
         command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {

@@ -1,4 +1,4 @@
-//! Tests against a real Apache Kafka, and of the adapter against librdkafka's mock.
+//! Tests against a real Apache Kafka: of the adapter, also against librdkafka's mock, and of the built program.
 //!
 //! ```sh
 //! cargo test --test kafka                                         # starts a broker: needs Java 17 and Maven
@@ -12,14 +12,20 @@
 
 mod adapter;
 mod broker;
+mod deployment;
+mod faults;
 mod fixture;
 mod mock;
 mod outage;
+mod process;
 mod program;
+mod refusals;
 mod restore;
 mod security;
 mod topics;
 mod topics_command;
+mod traffic;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -54,6 +60,9 @@ fn main() -> ExitCode {
         ("security", security::TESTS),
         ("topics", topics::TESTS),
         ("topics_command", topics_command::TESTS),
+        ("worker", worker::TESTS),
+        ("faults", faults::TESTS),
+        ("refusals", refusals::TESTS),
     ];
     let trials = modules.iter().flat_map(|(module, tests)| tests.iter().map(|test| trial(module, test))).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
