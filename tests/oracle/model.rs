@@ -4,6 +4,8 @@
 //! the clock. Sessions are computed afresh by [`super::group`] at each question. [`Model::settle`] publishes all that is
 //! due and then forgets; it is called once per transaction, as the rules speak of transactions.
 
+use std::cmp::Reverse;
+
 use super::{Record, Rules, Seg, group, hull, seed, session_id, touch};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +55,8 @@ struct Push {
 #[derive(Clone, Debug)]
 struct Link {
     offset: i64,
-    /// Its end, the count of those frozen after it, its name.
-    frozen: (i64, usize, String),
+    /// Its end, the order of those that end together, the first one first, and its name.
+    frozen: (i64, Reverse<(i64, usize)>, String),
 }
 
 #[derive(Clone, Debug)]
@@ -133,8 +135,9 @@ impl Model {
         }
         for frozen in &self.frozen {
             if frozen.members[0].stream == seg.stream && touch(hull(&frozen.members), interval, gap) {
-                // Of those that end together the first one frozen.
-                let key = (hull(&frozen.members).1, usize::MAX - frozen.number, session_id(seed(&frozen.members)));
+                // Of those that end together the first one touched, of those touched at once the first one frozen.
+                let order = Reverse((seg.offset, frozen.number));
+                let key = (hull(&frozen.members).1, order, session_id(seed(&frozen.members)));
                 self.links.push(Link { offset: seg.offset, frozen: key });
             }
         }

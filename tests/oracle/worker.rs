@@ -140,6 +140,8 @@ impl Worker {
     /// Goes on from the changelog with empty memory.
     pub fn restart(&mut self) {
         let before = self.fingerprint();
+        // What the last transaction had no time to forget, or what other settings have put out of reach since, may go.
+        let may_forget = self.changed || self.partition.is_unsettled();
         let mut reducer = Reducer::default();
         for (key, value) in &self.changelog {
             reducer.apply(key.as_bytes(), Some(value)).unwrap_or_else(|error| panic!("{key}: {error}"));
@@ -150,8 +152,7 @@ impl Worker {
         self.partition = restored.unwrap_or_else(fresh);
         invariants::check(self.partition.grouper());
         let after = self.fingerprint();
-        if self.changed {
-            // Other settings may have put more out of reach than the last transaction had time to forget.
+        if may_forget {
             let (Fingerprint { remembered: less, .. }, Fingerprint { remembered: more, .. }) = (&after, &before);
             assert!(less.iter().all(|offset| more.contains(offset)), "a restore invents nothing");
             assert_eq!((&after.open, after.clock), (&before.open, before.clock), "a restore brings back what is open");
