@@ -38,6 +38,9 @@ pub struct SavedHead {
     pub frozen_at: Option<Offset>,
 }
 
+/// A frozen session that had been forgotten, and the offsets of those of its members that batches still hold.
+pub type Lingering = (SessionId, Vec<Offset>);
+
 /// The changelog contradicts itself: something else has written to it, or cut it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -54,7 +57,7 @@ impl Grouper {
     /// # Errors
     ///
     /// Published heads that fit no session: the caller stops, and writes nothing.
-    pub fn restore(policy: Policy, saved: Saved) -> Result<(Grouper, Vec<(SessionId, Vec<Offset>)>), Error> {
+    pub fn restore(policy: Policy, saved: Saved) -> Result<(Grouper, Vec<Lingering>), Error> {
         let mut grouper = Grouper::new(policy);
         let mut segments = saved.segments;
         segments.sort_by_key(|(_, segment)| segment.offset());
@@ -109,7 +112,7 @@ impl Grouper {
     /// Freezes what was published as `saved`: all that lies within its bounds, since it was one session then.
     ///
     /// If a batch has been deleted, only pieces are left of it. Returns it if nothing is.
-    fn freeze_again(&mut self, saved: SavedHead) -> Option<(SessionId, Vec<Offset>)> {
+    fn freeze_again(&mut self, saved: SavedHead) -> Option<Lingering> {
         let number = self.find_stream(&saved.stream).unwrap_or_else(|| self.add_stream(&saved.stream));
         let range = self.lying_within(number, saved.head.start, saved.head.end);
         let pieces: Vec<SessionNo> = self.streams[number as usize].live.drain(range).collect();
@@ -166,7 +169,7 @@ impl Grouper {
     }
 
     /// Forgets again what had been forgotten, and publishes nothing.
-    fn forget_again(&mut self, forgotten: Timestamp) -> Vec<(SessionId, Vec<Offset>)> {
+    fn forget_again(&mut self, forgotten: Timestamp) -> Vec<Lingering> {
         let mut lingering = Vec::new();
         for number in self.numbers_in_order() {
             // A continued session outlives its own bound, so its bound is asked for before anything is dropped.

@@ -275,9 +275,13 @@ impl Transactions {
         if !self.is_open() {
             return Ok(());
         }
+        let start = clock::instant();
         let result = self.try_abort();
+        let took = start.elapsed();
         let mut state = self.state.borrow_mut();
         state.open = None;
+        // As after a commit: what was sent twice may come late, and would end the next transaction half-way.
+        state.doubt |= took >= self.settings.suspicious_commit();
         match result {
             Err(Error::Abort { .. } | Error::Rebuild { .. }) => {
                 drop(state);

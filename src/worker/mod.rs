@@ -97,8 +97,13 @@ pub struct Worker<'b, B: Broker> {
 
 /// A partition that is ours.
 enum Owned {
-    Restoring { reducer: Reducer, since: Duration },
-    Running(Running),
+    /// `doubt`: why the last look at the changelog was not believed.
+    Restoring {
+        reducer: Box<Reducer>,
+        since: Duration,
+        doubt: Option<String>,
+    },
+    Running(Box<Running>),
 }
 
 struct Running {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Failure, Now, Owned, RESTORE_SLICE, Running, Start, Worker, begin};
 use crate::clock;
@@ -19,7 +19,8 @@ impl<B: Broker> Worker<'_, B> {
         self.is_member = true;
         for partition in partitions {
             self.broker.begin_restore(*partition)?;
-            self.owned.insert(*partition, Owned::Restoring { reducer: Reducer::default(), since: now.elapsed });
+            let restoring = Owned::Restoring { reducer: Box::default(), since: now.elapsed, doubt: None };
+            self.owned.insert(*partition, restoring);
             self.metrics.assigned(*partition);
             self.metrics.restoring(*partition, 0);
         }
@@ -56,12 +57,38 @@ impl<B: Broker> Worker<'_, B> {
         Ok(self.restoring() > 0)
     }
 
-    /// Starts a partition whose changelog was read, if the changelog and the group agree on where.
+    /// Starts a partition whose changelog was read; looks at it once more if it makes no sense.
+    ///
+    /// A worker that has been put out of the group and does not know it yet sees what the next owner writes: a marker
+    /// beyond the offset that it had asked for, or a log without what compaction has replaced since. The poll in between
+    /// tells, or else the second look is all of one time. Only what it finds again is there to stay.
     fn restored(&mut self, restored: restore::Restored, now: Now) -> Result<(), Failure> {
         let partition = restored.partition;
-        let Some(Owned::Restoring { reducer, since }) = self.owned.remove(&partition) else { return Ok(()) };
+        let Some(Owned::Restoring { reducer, since, doubt }) = self.owned.remove(&partition) else { return Ok(()) };
+        let Err(failure) = self.start(restored, reducer, since, now) else { return Ok(()) };
+        let (Failure::State { .. } | Failure::Restore { .. }) = &failure else { return Err(failure) };
+        let problem = format!("{failure:?}");
+        if doubt.as_ref() == Some(&problem) {
+            return Err(failure);
+        }
+        warn!(partition, problem, "restored state makes no sense, looking once more");
+        self.broker.begin_restore(partition)?;
+        let restoring = Owned::Restoring { reducer: Box::default(), since, doubt: Some(problem) };
+        self.owned.insert(partition, restoring);
+        Ok(())
+    }
+
+    /// Starts a partition, if the changelog and the group agree on where.
+    fn start(
+        &mut self,
+        restored: restore::Restored,
+        reducer: Box<Reducer>,
+        since: Duration,
+        now: Now,
+    ) -> Result<(), Failure> {
+        let partition = restored.partition;
         let (policy, key_parts) = (self.settings.policy.clone(), self.settings.rules.key_parts);
-        let state = Partition::restore(policy.clone(), key_parts, reducer)
+        let state = Partition::restore(policy.clone(), key_parts, *reducer)
             .map_err(|source| Failure::Restore { partition, source: Box::new(source) })?;
         let state_problem = |problem: String| Failure::State { partition, problem };
         let group = &self.settings.application_id;
@@ -104,7 +131,7 @@ impl<B: Broker> Worker<'_, B> {
             "restored partition"
         );
         self.metrics.restored(partition, now.elapsed.saturating_sub(since));
-        let mut running = Running { state, moved: now.elapsed, has_more: false };
+        let mut running = Box::new(Running { state, moved: now.elapsed, has_more: false });
         if is_fresh {
             // Where it begins is a decision, and the first thing to be committed: else `latest` would be another place
             // after a restart.
