@@ -1,0 +1,255 @@
+//! What the worker asks of the client: every call of [`Broker`], with its faults.
+
+use super::*;
+
+/// Reads where the marker of a changelog goes.
+pub(super) fn next_offset(value: &[u8]) -> i64 {
+    let value: serde_json::Value = serde_json::from_slice(value).expect("a marker is JSON");
+    value["next_offset"].as_i64().expect("a marker has an offset")
+}
+
+fn cause(text: &str) -> Cause {
+    text.to_owned().into()
+}
+
+fn gone() -> Cause {
+    cause("the process was killed")
+}
+
+fn abort(doing: &'static str, text: &str) -> transaction::Error {
+    transaction::Error::Abort { doing, source: cause(text) }
+}
+
+fn rebuild(doing: &'static str, text: &str) -> transaction::Error {
+    transaction::Error::Rebuild { doing, source: cause(text) }
+}
+
+fn refused(doing: &'static str, refusal: ProducerRefusal) -> transaction::Error {
+    match refusal {
+        ProducerRefusal::Fenced => {
+            transaction::Error::Fenced { doing, transactional_id: "node".to_owned(), source: cause("fenced") }
+        }
+        ProducerRefusal::InvalidState => rebuild(doing, "invalid transaction state"),
+    }
+}
+
+impl Broker for Client<'_> {
+    fn poll(&self, _timeout: Duration) -> Result<Input<'_>, consumer::Error> {
+        let failed = |text| consumer::Error::Rebuild { doing: "poll", source: cause(text) };
+        if !self.survives("poll") {
+            return Err(failed("killed"));
+        }
+        if self.draw(Fault::PollFails) {
+            return Err(failed("fatal"));
+        }
+        let input = self.next_change().or_else(|| self.next_record()).unwrap_or(Input::Idle);
+        self.trace(|| match &input {
+            Input::Record(record) => format!("record {} of {}", record.offset(), record.partition()),
+            other => format!("{other:?}"),
+        });
+        if self.survives("polled") { Ok(input) } else { Err(failed("killed")) }
+    }
+
+    fn start(&self, partition: i32, offset: i64) -> Result<(), consumer::Error> {
+        self.trace(|| format!("start {partition} at {offset}"));
+        let mut state = self.state.borrow_mut();
+        let ignore = self.is(Weakness::NoSeek);
+        match state.owned.get_mut(&partition) {
+            Some(Some(_)) if ignore => Ok(()),
+            Some(entry) if !self.killed.get() => {
+                *entry = Some(Reading { next: offset, position: None });
+                Ok(())
+            }
+            _ => Err(consumer::Error::Rebuild { doing: "start a partition", source: cause("it is not ours") }),
+        }
+    }
+
+    fn log_ends(&self, partition: i32, _timeout: Duration) -> Result<LogEnds, consumer::Error> {
+        let retry = || consumer::Error::Retry { doing: "ask for the log ends", partition, source: cause("no answer") };
+        if !self.survives("log ends") || self.draw(Fault::NoAnswer) {
+            return Err(retry());
+        }
+        let world = self.world();
+        let log_end = {
+            let cluster = world.cluster.borrow();
+            let log = &cluster.input[partition as usize];
+            log.end()
+        };
+        if self.survives("log ends known") { Ok(LogEnds { start: 0, end: log_end }) } else { Err(retry()) }
+    }
+
+    fn position(&self, partition: i32) -> Option<i64> {
+        (*self.state.borrow().owned.get(&partition)?)?.position
+    }
+
+    fn begin_restore(&self, partition: i32) -> Result<(), restore::Error> {
+        self.state.borrow_mut().restores.insert(partition, Restoring::Asking);
+        Ok(())
+    }
+
+    fn step_restore(&self, _budget: Duration, apply: &mut Apply<'_>) -> Result<restore::Progress, restore::Error> {
+        let failed = || restore::Error::Rebuild { source: gone() };
+        let mut restored = Vec::new();
+        let partitions: Vec<i32> = self.state.borrow().restores.keys().copied().collect();
+        for partition in partitions {
+            if !self.survives("restore") || self.draw(Fault::RestoreFails) {
+                return Err(failed());
+            }
+            if !self.state.borrow().owned.contains_key(&partition) {
+                self.state.borrow_mut().restores.remove(&partition);
+                continue;
+            }
+            let is_asking = matches!(self.state.borrow().restores.get(&partition), Some(Restoring::Asking));
+            if is_asking {
+                if let Some(reading) = self.ask(partition) {
+                    self.state.borrow_mut().restores.insert(partition, reading);
+                }
+            } else {
+                restored.extend(self.read_changelog(partition, apply));
+            }
+        }
+        self.trace(|| format!("restored {restored:?}"));
+        if self.survives("restored") { Ok(restore::Progress { restored, remaining: 0 }) } else { Err(failed()) }
+    }
+
+    fn begin(&self) -> Result<(), transaction::Error> {
+        const DOING: &str = "begin";
+        if !self.survives(DOING) {
+            return Err(rebuild(DOING, "killed"));
+        }
+        if self.state.borrow().dead || self.state.borrow().transaction.is_some() {
+            let problem = "the last one has not ended".to_owned();
+            return Err(transaction::Error::Stop { doing: DOING, problem });
+        }
+        if self.state.borrow().doubt {
+            self.trace(|| "new producer".to_owned());
+            self.init();
+        }
+        let mut state = self.state.borrow_mut();
+        let departures = state.departures;
+        state.transaction = Some(Open { departures, places: BTreeSet::new(), failed: None });
+        Ok(())
+    }
+
+    fn send(&self, record: &Outgoing<'_>) -> Result<(), transaction::Error> {
+        const DOING: &str = "produce";
+        if !self.survives(DOING) {
+            return Err(rebuild(DOING, "killed"));
+        }
+        if self.draw(Fault::SendFails) {
+            return Err(abort(DOING, "the record was refused"));
+        }
+        let world = self.world();
+        let place = match record.topic {
+            "output" => Place::Output,
+            "dead" => Place::DeadLetters,
+            _ => Place::Changelog(record.partition.expect("the changelog's partition is given")),
+        };
+        let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+        let written = Written {
+            key: record.key.unwrap_or_default().to_vec(),
+            value: owned(record.value),
+            headers: record.headers.iter().map(|(name, value)| (name.to_vec(), owned(*value))).collect(),
+        };
+        self.trace(|| {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            format!("send {place:?} {} {:?}", text(&written.key), written.value.as_deref().map(text))
+        });
+        let (node, state) = (self.node.get(), &mut *self.state.borrow_mut());
+        let epoch = state.epoch;
+        let Some(open) = &mut state.transaction else {
+            return Err(transaction::Error::Stop { doing: DOING, problem: "no transaction".to_owned() });
+        };
+        let mut cluster = world.cluster.borrow_mut();
+        let added = if open.places.insert(place) { cluster.add_place(node, epoch, place) } else { Ok(()) };
+        if let Err(refusal) = added.and_then(|()| cluster.produce(node, epoch, place, written)) {
+            // Delivery reports come later: the commit tells.
+            open.failed.get_or_insert(refusal);
+        }
+        Ok(())
+    }
+
+    fn commit(&self, offsets: &[(i32, i64)], _timeout: Duration) -> Result<(), transaction::Error> {
+        const DOING: &str = "commit";
+        self.trace(|| format!("commit {offsets:?}"));
+        if !self.survives(DOING) {
+            return self.give_up(rebuild(DOING, "killed"));
+        }
+        let membership = match self.guard(&self.state.borrow(), offsets) {
+            Ok(membership) => membership,
+            Err(reason) => return Err(abort(DOING, &reason)),
+        };
+        let mut offsets = offsets.to_vec();
+        if self.is(Weakness::UnmovedLeftOut) {
+            let cluster = self.world().cluster.borrow();
+            offsets.retain(|(partition, offset)| cluster.group.offset(*partition) != Some(*offset));
+        } else if offsets.is_empty() {
+            let problem = "there are no offsets".to_owned();
+            return self.give_up(transaction::Error::Stop { doing: DOING, problem });
+        }
+        if !self.survives("guarded") {
+            return self.give_up(rebuild(DOING, "killed"));
+        }
+        let producer = (self.node.get(), self.state.borrow().epoch);
+        if !offsets.is_empty() {
+            let noted = self.world().cluster.borrow_mut().commit_offsets(producer, membership, &offsets);
+            match noted {
+                Ok(Ok(())) => {}
+                Ok(Err(refusal)) => return self.give_up(abort(DOING, &format!("{refusal:?}"))),
+                Err(refusal) => return self.give_up(refused(DOING, refusal)),
+            }
+        }
+        if !self.survives("offsets sent") {
+            return self.give_up(rebuild(DOING, "killed"));
+        }
+        match self.state.borrow().transaction.as_ref().and_then(|open| open.failed) {
+            Some(ProducerRefusal::Fenced) => return self.give_up(refused(DOING, ProducerRefusal::Fenced)),
+            Some(refusal) => return Err(abort(DOING, &format!("delivery failed: {refusal:?}"))),
+            None => {}
+        }
+        if self.draw(Fault::CommitRefused) {
+            if self.is(Weakness::AbortIgnored) {
+                self.init();
+                return Ok(());
+            }
+            return Err(abort(DOING, "the coordinator refused"));
+        }
+        let end = self.end(true);
+        if !self.survives("committed") {
+            return self.give_up(rebuild(DOING, "killed"));
+        }
+        match end {
+            End::Made => {
+                self.state.borrow_mut().transaction = None;
+                self.trace(|| "  committed".to_owned());
+                Ok(())
+            }
+            End::Unknown => self.give_up(rebuild(DOING, "no answer")),
+            End::Refused(refusal) => self.give_up(refused(DOING, refusal)),
+        }
+    }
+
+    fn abort(&self) -> Result<(), transaction::Error> {
+        const DOING: &str = "abort";
+        self.trace(|| DOING.to_owned());
+        if !self.survives(DOING) {
+            return self.give_up(rebuild(DOING, "killed"));
+        }
+        let is_announced = match &self.state.borrow().transaction {
+            None => return Ok(()),
+            Some(open) => !open.places.is_empty(),
+        };
+        let end = if is_announced { self.end(false) } else { End::Made };
+        match end {
+            End::Made => self.state.borrow_mut().transaction = None,
+            // Taking the id over aborts for certain.
+            End::Unknown | End::Refused(ProducerRefusal::InvalidState) => self.init(),
+            End::Refused(refusal) => return self.give_up(refused(DOING, refusal)),
+        }
+        if self.survives("aborted") { Ok(()) } else { self.give_up(rebuild(DOING, "killed")) }
+    }
+
+    fn errors(&self) -> ErrorCounts {
+        ErrorCounts::default()
+    }
+}
