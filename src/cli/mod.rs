@@ -9,6 +9,7 @@ pub mod answer;
 pub mod clients;
 pub mod completions;
 pub mod config;
+pub mod dlq;
 pub mod exit;
 pub mod group;
 pub mod health;
@@ -56,6 +57,7 @@ enum Command {
     Index(index::Action),
     Config(config::Args),
     Topics(topics::Args),
+    Dlq(dlq::Args),
     Health(health::Args),
     Schema(schema::Args),
     Completions(completions::Args),
@@ -72,6 +74,7 @@ fn dispatch(command: Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::Index(action) => index::run(action, out),
         Command::Config(args) => config::run(args, out),
         Command::Topics(args) => topics::run(args, out),
+        Command::Dlq(args) => dlq::run(args, out),
         Command::Health(args) => health::run(args, out),
         Command::Schema(args) => schema::run(args, out),
         Command::Completions(args) => completions::run(args, out),

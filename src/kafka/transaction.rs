@@ -225,6 +225,17 @@ impl Transactions {
         member: &ConsumerGroupMetadata,
         timeout: Duration,
     ) -> Result<(), Error> {
+        let offsets: Vec<_> = offsets.iter().map(|(partition, offset)| (*partition, *offset, "")).collect();
+        self.commit_with_notes(&offsets, member, timeout)
+    }
+
+    /// Commits as [`Transactions::commit`] does; the third of each is a note that the group keeps beside the offset.
+    pub fn commit_with_notes(
+        &self,
+        offsets: &[(i32, i64, &str)],
+        member: &ConsumerGroupMetadata,
+        timeout: Duration,
+    ) -> Result<(), Error> {
         let mut state = self.state.borrow_mut();
         match self.try_commit(&state, offsets, member, clock::instant() + timeout) {
             Ok(took) => {
@@ -246,7 +257,7 @@ impl Transactions {
     fn try_commit(
         &self,
         state: &State,
-        offsets: &[(i32, i64)],
+        offsets: &[(i32, i64, &str)],
         member: &ConsumerGroupMetadata,
         deadline: Instant,
     ) -> Result<Duration, Error> {
@@ -310,17 +321,22 @@ impl Transactions {
         }
     }
 
-    fn offset_list(&self, offsets: &[(i32, i64)]) -> Result<TopicPartitionList, Error> {
+    fn offset_list(&self, offsets: &[(i32, i64, &str)]) -> Result<TopicPartitionList, Error> {
         const DOING: &str = "send offsets to the transaction";
         if offsets.is_empty() {
             // Kafka would say `Ok`, send nothing, and fence nobody.
             return Err(Error::Stop { doing: DOING, problem: "there are none".to_owned() });
         }
         let mut list = TopicPartitionList::with_capacity(offsets.len());
-        for (partition, offset) in offsets {
-            list.add_partition_offset(&self.topic, *partition, Offset::Offset(*offset)).map_err(|error| {
-                Error::Stop { doing: DOING, problem: format!("partition {partition}, offset {offset}: {error}") }
+        for (partition, offset, note) in offsets {
+            let mut element = list.add_partition(&self.topic, *partition);
+            element.set_offset(Offset::Offset(*offset)).map_err(|error| Error::Stop {
+                doing: DOING,
+                problem: format!("partition {partition}, offset {offset}: {error}"),
             })?;
+            if !note.is_empty() {
+                element.set_metadata(note);
+            }
         }
         Ok(list)
     }

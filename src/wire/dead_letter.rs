@@ -27,6 +27,11 @@ pub const MAX_REPLAYS: u32 = 3;
 /// The version of these headers.
 pub const VERSION: &str = "1";
 
+/// On a dead letter without its value, or with the beginning of it only: how many bytes the value had.
+///
+/// Not among [`NAMES`]: such a letter cannot be replayed, so nothing ever takes the header off again.
+pub const CUT: &str = "livesession-dlq-cut";
+
 pub const TOPIC: &str = "__dlq.errors.topic";
 pub const PARTITION: &str = "__dlq.errors.partition";
 pub const OFFSET: &str = "__dlq.errors.offset";

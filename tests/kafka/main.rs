@@ -13,6 +13,7 @@
 mod adapter;
 mod broker;
 mod deployment;
+mod dlq;
 mod faults;
 mod fixture;
 mod mock;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         ("worker", worker::TESTS),
         ("faults", faults::TESTS),
         ("refusals", refusals::TESTS),
+        ("dlq", dlq::TESTS),
     ];
     let trials = modules.iter().flat_map(|(module, tests)| tests.iter().map(|test| trial(module, test))).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

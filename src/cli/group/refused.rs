@@ -20,7 +20,7 @@ use crate::wire::kcat;
 use crate::wire::notification::Reason;
 
 /// The length in bytes, decimal, of a value of which only the beginning was kept.
-pub const CUT: &str = "livesession-dlq-cut";
+pub const CUT: &str = dead_letter::CUT;
 
 /// What is appended to an input topic's name unless the configuration says otherwise.
 const SUFFIX: &str = "-dlq";

@@ -1,0 +1,240 @@
+//! `livesession dlq`: the dead letters, listed, shown and sent back.
+//!
+//! `list` and `show` read; only `replay` writes. What has been replayed is remembered by Kafka, in the group
+//! `<application_id>-dlq-replay`: for each reason, the stretches of the topic that are settled ([`ledger`] says why). So
+//!
+//! * a filter passes over what it does not select, and a later replay finds it;
+//! * a replay that is killed and repeated sends nothing twice, because records and note are one transaction;
+//! * `list` says what waits.
+//!
+//! Brokers forget a group that has been still for a week (`offsets.retention.minutes`), and everything waits again. A
+//! notification that was accepted is then a duplicate, or late: no session changes.
+//!
+//! Values are printed by `show` alone, because they may hold push secrets.
+
+mod ledger;
+mod letter;
+mod list;
+mod replay;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use super::answer::Style;
+use super::exit::{Exit, Failure};
+use super::output::Output;
+use super::settings::AllSettings;
+use super::topics::{self, ANSWER_TIMEOUT};
+use super::when::Offset;
+use super::{clients, startup};
+use crate::clock;
+use crate::config::Config;
+use crate::kafka::scan::{self, Scan};
+use crate::kafka::settings::Settings;
+use crate::time::Timestamp;
+use crate::wire::notification::Reason;
+use ledger::Ledger;
+
+/// How often progress is told.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// Lists, shows and replays dead letters.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Action {
+    /// Lists the newest dead letters, without what they hold.
+    List {
+        /// Count by reason and state instead
+        #[arg(long)]
+        count: bool,
+        /// At most so many, the newest; 0: all
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+        #[command(flatten)]
+        selection: Selection,
+        #[command(flatten)]
+        style: Style,
+        #[command(flatten)]
+        settings: AllSettings,
+    },
+    /// Prints one dead letter with its headers and its value, as `kcat -J` does.
+    Show {
+        partition: i32,
+        offset: i64,
+        #[command(flatten)]
+        settings: AllSettings,
+    },
+    /// Sends dead letters back to the input, each once, and counts them by reason.
+    ///
+    /// Without --reason all but `late`, which would be late again. Never sent: a letter that has been replayed three times,
+    /// or that has lost its value. What a filter passes over is found by a later replay. It may be killed and repeated at
+    /// any time: records are sent and remembered in one transaction, by the group <application_id>-dlq-replay. Do not reset
+    /// that group's offsets: everything would wait again.
+    Replay {
+        /// Count what would be sent, and send nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// At most so many
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        limit: Option<u64>,
+        #[command(flatten)]
+        selection: Selection,
+        #[command(flatten)]
+        style: Style,
+        #[command(flatten)]
+        settings: AllSettings,
+    },
+}
+
+/// Which dead letters.
+#[derive(clap::Args, Clone, Debug)]
+struct Selection {
+    /// Only of this reason; several by repeating it
+    #[arg(long = "reason", value_name = "REASON", value_parser = reason_parser())]
+    reasons: Vec<Reason>,
+    /// From the first that was refused at this time or later: RFC 3339, a day, or 24h for that long ago
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+}
+
+fn reason_parser() -> impl TypedValueParser<Value = Reason> {
+    let names = PossibleValuesParser::new(Reason::ALL.map(Reason::as_str));
+    names.try_map(|name| Reason::parse(&name).ok_or("is no reason"))
+}
+
+impl Selection {
+    fn since(&self, offset: Offset) -> Result<Option<Timestamp>, Failure> {
+        let read = |text: &String| offset.read(text, clock::now());
+        self.since.as_ref().map(read).transpose().map_err(|text| Failure::new(Exit::Usage, format!("--since: {text}")))
+    }
+}
+
+/// Runs the command.
+pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
+    match args.action {
+        Action::List { count, limit, selection, style, settings } => {
+            let topic = Topic::open(&settings.load()?.config)?;
+            let since = selection.since(style.tz)?;
+            if count {
+                list::count(&topic, &selection.reasons, since, &style, out)?;
+            } else {
+                list::list(&topic, &selection.reasons, since, limit, &style, out)?;
+            }
+        }
+        Action::Show { partition, offset, settings } => {
+            return list::show(&Topic::open(&settings.load()?.config)?, partition, offset, out);
+        }
+        Action::Replay { dry_run, limit, selection, style, settings } => {
+            let since = selection.since(style.tz)?;
+            let request = replay::Request { reasons: selection.reasons, since, limit, dry_run };
+            replay::run(settings.load()?.config, request, &style, out)?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// The dead-letter topic and its reader.
+struct Topic {
+    name: String,
+    partitions: i32,
+    scan: Scan,
+}
+
+impl Topic {
+    fn open(config: &Config) -> Result<Topic, Failure> {
+        let name = config.dead_letter_topic();
+        let partitions = count_partitions(config, &name, "topics.dead_letter")?;
+        let scan = Scan::new(&replay_settings(config)?, ANSWER_TIMEOUT).map_err(scan_failure)?;
+        Ok(Topic { name, partitions, scan })
+    }
+}
+
+/// Returns how many partitions a topic has, which has to exist.
+fn count_partitions(config: &Config, name: &str, setting: &str) -> Result<i32, Failure> {
+    let found = topics::connect(config)?.topic(name).map_err(startup::admin_failure)?;
+    let missing = || {
+        let text = format!("topic {name} ({setting}) does not exist: correct it, or run livesession topics create");
+        Failure::new(Exit::Config, text)
+    };
+    Ok(i32::try_from(found.ok_or_else(missing)?.partitions).unwrap_or(i32::MAX))
+}
+
+/// Returns the settings of the clients that read dead letters: with a group and a transactional id of their own.
+fn replay_settings(config: &Config) -> Result<Settings, Failure> {
+    let mut settings = clients::settings(config, 0)?;
+    settings.group = format!("{}-dlq-replay", config.application_id);
+    settings.transactional_id.clone_from(&settings.group);
+    settings.group_instance_id = None;
+    Ok(settings)
+}
+
+/// Reads what has been replayed of every partition.
+fn ledgers(scan: &Scan, topic: &str, partitions: i32) -> Result<BTreeMap<i32, Ledger>, Failure> {
+    let all: Vec<i32> = (0..partitions).collect();
+    let mut ledgers = BTreeMap::new();
+    for (partition, committed) in scan.committed(topic, &all).map_err(scan_failure)? {
+        let ledger = Ledger::parse(&committed.note).map_err(|problem| {
+            let text = format!(
+                "cannot read what has been replayed of {topic}/{partition}: {problem}; to begin anew, delete the group \
+                 with kafka-consumer-groups --delete"
+            );
+            Failure::new(Exit::Config, text)
+        })?;
+        ledgers.insert(partition, ledger);
+    }
+    Ok(ledgers)
+}
+
+/// Returns from where to where a partition is to be read.
+fn stretch(scan: &Scan, topic: &str, partition: i32, since: Option<Timestamp>) -> Result<(i64, i64), Failure> {
+    let ends = scan.ends(topic, partition).map_err(scan_failure)?;
+    let from = match since {
+        None => ends.start,
+        Some(time) => scan.offset_at(topic, partition, time.as_ms()).map_err(scan_failure)?.unwrap_or(ends.end),
+    };
+    Ok((from.max(ends.start), ends.end))
+}
+
+/// Returns how a command ends that could not read.
+fn scan_failure(error: scan::Error) -> Failure {
+    let (exit, text) = match &error {
+        scan::Error::Away { .. } => (Exit::Kafka, "Kafka did not answer"),
+        scan::Error::Refused { .. } => (Exit::Config, "Kafka does not do what was asked"),
+        scan::Error::Gone { .. } => (Exit::Later, "retention was faster: run it again"),
+    };
+    Failure::caused_by(exit, text, error)
+}
+
+/// Tells now and then how far it is, so that nobody takes a long read for a stuck one.
+struct Progress {
+    read: u64,
+    next: Instant,
+}
+
+impl Progress {
+    fn new() -> Progress {
+        Progress { read: 0, next: clock::instant() + TELL_EVERY }
+    }
+
+    fn count(&mut self, partition: i32, offset: i64) {
+        const LOOK_EVERY: u64 = 1_024;
+        self.read += 1;
+        if self.read.is_multiple_of(LOOK_EVERY) && clock::instant() >= self.next {
+            self.next = clock::instant() + TELL_EVERY;
+            tell(&format!("read {} dead letters, now at {partition}/{offset}", self.read));
+        }
+    }
+}
+
+/// Writes a line to standard error. Nobody can be told that it is gone.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

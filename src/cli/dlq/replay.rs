@@ -1,0 +1,330 @@
+//! `dlq replay`: dead letters back to the input, each once.
+//!
+//! ```text
+//! for every partition:
+//!   read ledger ─▶ read letters from the first to the end of now ─┬─ waiting, of an asked reason ─▶ send
+//!                                                                  └─ anything else ─▶ count, pass over
+//!   every 500 letters, and at the end: settle the asked reasons up to here, in the transaction of what was sent
+//! ```
+//!
+//! The end is taken before the first letter is read: what is refused again while this runs does not circle. A letter goes
+//! back with its own headers and a count of replays, and with the present as its Kafka time: a notification that was ahead
+//! of a clock is judged anew, and retention does not take it at once. Its partition follows from its key; without a key it
+//! goes where it came from, since a stream has to stay in one partition.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::super::answer::{Form, Rows, Style, json_line};
+use super::super::exit::{Exit, Failure};
+use super::super::output::Output;
+use super::super::topics::ANSWER_TIMEOUT;
+use super::ledger::{Ledger, MAX_NOTE_BYTES};
+use super::letter::{Letter, State, split_headers};
+use super::{Progress, count_partitions, ledgers, replay_settings, scan_failure, stretch};
+use crate::clock;
+use crate::config::Config;
+use crate::kafka::replay::{self, Replay};
+use crate::kafka::scan::Scan;
+use crate::kafka::{Header, Outgoing, Record, transaction};
+use crate::time::Timestamp;
+use crate::wire::dead_letter;
+use crate::wire::notification::Reason;
+
+/// A transaction that has sent as many letters, or bytes, is committed.
+const BATCH_LETTERS: usize = 500;
+const BATCH_BYTES: usize = 4 << 20;
+
+/// What is to be replayed.
+pub struct Request {
+    /// Empty: all but late.
+    pub reasons: Vec<Reason>,
+    pub since: Option<Timestamp>,
+    pub limit: Option<u64>,
+    pub dry_run: bool,
+}
+
+/// What became of a letter in this replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    Sent,
+    /// An earlier replay sent it.
+    Earlier,
+    Exhausted,
+    Cut,
+    /// Of a reason that was not asked for, or of none.
+    NotAsked,
+}
+
+/// Runs the command.
+pub fn run(config: Config, request: Request, style: &Style, out: &mut Output) -> Result<(), Failure> {
+    let topic = config.dead_letter_topic();
+    let partitions = count_partitions(&config, &topic, "topics.dead_letter")?;
+    let input_partitions = count_partitions(&config, &config.topics.input, "topics.input")?;
+    let settings = replay_settings(&config)?;
+    let reasons = match request.reasons.as_slice() {
+        [] => Reason::ALL.into_iter().filter(|reason| *reason != Reason::Late).collect(),
+        asked => asked.to_vec(),
+    };
+    let mut pass = Pass {
+        topic: &topic,
+        input: &config.topics.input,
+        input_partitions,
+        reasons,
+        since: request.since,
+        left: request.limit.unwrap_or(u64::MAX),
+        counts: BTreeMap::new(),
+        progress: Progress::new(),
+    };
+    let result = if request.dry_run {
+        let scan = Scan::new(&settings, ANSWER_TIMEOUT).map_err(scan_failure)?;
+        pass.run(&scan, None, partitions)
+    } else {
+        let replay = Replay::connect(&settings, &topic, ANSWER_TIMEOUT).map_err(replay_failure)?;
+        let result = pass.run(replay.scan(), Some(&replay), partitions);
+        if result.is_err() {
+            // Readers of the input wait for an open transaction. That it could not be aborted adds nothing to the first
+            // failure: the broker, or the next replay, does it.
+            let _ = replay.abort();
+        }
+        result
+    };
+    // What was sent before a failure is wanted too.
+    write(&pass.counts, request.dry_run, style, out)?;
+    result
+}
+
+/// One pass over all partitions.
+struct Pass<'a> {
+    topic: &'a str,
+    input: &'a str,
+    input_partitions: i32,
+    reasons: Vec<Reason>,
+    since: Option<Timestamp>,
+    /// How many may still be sent.
+    left: u64,
+    /// Of what was committed, or only passed over.
+    counts: BTreeMap<(Option<Reason>, Outcome), u64>,
+    progress: Progress,
+}
+
+/// What an open transaction has sent.
+#[derive(Default)]
+struct Batch {
+    counts: BTreeMap<Reason, u64>,
+    letters: usize,
+    bytes: usize,
+    /// When the transaction was begun; `None`: there is none.
+    begun: Option<Instant>,
+}
+
+impl Batch {
+    fn is_full(&self) -> bool {
+        // Half of the shortest time after which a broker gives a transaction up.
+        const AGE: std::time::Duration = std::time::Duration::from_millis(500);
+        let is_old = |begun: Instant| clock::instant().saturating_duration_since(begun) >= AGE;
+        self.letters >= BATCH_LETTERS || self.bytes >= BATCH_BYTES || self.begun.is_some_and(is_old)
+    }
+}
+
+impl Pass<'_> {
+    /// Replays all partitions; without `replay` it only counts.
+    fn run(&mut self, scan: &Scan, replay: Option<&Replay>, partitions: i32) -> Result<(), Failure> {
+        for (partition, ledger) in ledgers(scan, self.topic, partitions)? {
+            if self.left > 0 {
+                self.partition(scan, replay, partition, ledger)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn partition(
+        &mut self,
+        scan: &Scan,
+        replay: Option<&Replay>,
+        partition: i32,
+        mut ledger: Ledger,
+    ) -> Result<(), Failure> {
+        let (from, end) = stretch(scan, self.topic, partition, self.since)?;
+        ledger.forget_below(scan.ends(self.topic, partition).map_err(scan_failure)?.start);
+        self.check_note(partition, &ledger, from, end)?;
+        scan.begin(self.topic, partition, from, end).map_err(scan_failure)?;
+        let mut batch = Batch::default();
+        while let Some(record) = scan.next().map_err(scan_failure)? {
+            self.progress.count(partition, record.offset());
+            let letter = Letter::read(&record, &ledger);
+            let outcome = self.outcome(&letter);
+            let next = record.offset() + 1;
+            match (outcome, letter.reason, replay) {
+                (Outcome::Sent, Some(reason), Some(replay)) => {
+                    self.send(replay, &record, &letter, reason, &mut batch)?;
+                    self.left -= 1;
+                }
+                (Outcome::Sent, ..) => {
+                    self.count(letter.reason, outcome, 1);
+                    self.left -= 1;
+                }
+                _ => self.count(letter.reason, outcome, 1),
+            }
+            if let Some(replay) = replay.filter(|_| batch.is_full()) {
+                self.commit(replay, partition, &mut ledger, (from, next), &mut batch)?;
+            }
+            if self.left == 0 {
+                return match replay {
+                    Some(replay) => self.commit(replay, partition, &mut ledger, (from, next), &mut batch),
+                    None => Ok(()),
+                };
+            }
+        }
+        match replay {
+            Some(replay) => self.commit(replay, partition, &mut ledger, (from, end), &mut batch),
+            None => Ok(()),
+        }
+    }
+
+    fn outcome(&self, letter: &Letter) -> Outcome {
+        let is_asked = letter.reason.is_some_and(|reason| self.reasons.contains(&reason));
+        match letter.state {
+            _ if !is_asked => Outcome::NotAsked,
+            State::Waiting => Outcome::Sent,
+            State::Replayed => Outcome::Earlier,
+            State::Exhausted => Outcome::Exhausted,
+            State::Cut => Outcome::Cut,
+            State::Foreign => Outcome::NotAsked,
+        }
+    }
+
+    /// Refuses to begin what could not be remembered.
+    fn check_note(&self, partition: i32, ledger: &Ledger, from: i64, end: i64) -> Result<(), Failure> {
+        let mut after = ledger.clone();
+        self.settle(&mut after, from, end);
+        let bytes = after.note().len();
+        if bytes <= MAX_NOTE_BYTES {
+            return Ok(());
+        }
+        let text = format!(
+            "what has been replayed of {}/{partition} would need {bytes} bytes to be remembered, and brokers keep \
+             {MAX_NOTE_BYTES}: replay without --since once, so that the stretches become one",
+            self.topic
+        );
+        Err(Failure::new(Exit::Config, text))
+    }
+
+    fn settle(&self, ledger: &mut Ledger, from: i64, to: i64) {
+        for reason in &self.reasons {
+            ledger.settle(*reason, from, to);
+        }
+    }
+
+    fn send(
+        &self,
+        replay: &Replay,
+        record: &Record<'_>,
+        letter: &Letter,
+        reason: Reason,
+        batch: &mut Batch,
+    ) -> Result<(), Failure> {
+        if batch.begun.is_none() {
+            replay.begin().map_err(replay_failure)?;
+            batch.begun = Some(clock::instant());
+        }
+        let headers = record.headers();
+        let (ours, others) = split_headers(&headers);
+        let added = dead_letter::replayed(&ours);
+        let added = added.iter().map(|(name, value)| (name.as_bytes(), value.as_deref()));
+        let headers: Vec<Header<'_>> = others.into_iter().chain(added).collect();
+        let original = letter.source.1.filter(|partition| (0..self.input_partitions).contains(partition));
+        let sent = replay.send(&Outgoing {
+            topic: self.input,
+            partition: original.filter(|_| record.key().is_none()),
+            key: record.key(),
+            value: record.value(),
+            headers: &headers,
+            timestamp: None,
+        });
+        sent.map_err(replay_failure)?;
+        *batch.counts.entry(reason).or_default() += 1;
+        batch.letters += 1;
+        batch.bytes += letter.bytes;
+        Ok(())
+    }
+
+    /// Commits what was sent, if anything was, and settles the stretch up to there.
+    fn commit(
+        &mut self,
+        replay: &Replay,
+        partition: i32,
+        ledger: &mut Ledger,
+        (from, to): (i64, i64),
+        batch: &mut Batch,
+    ) -> Result<(), Failure> {
+        if batch.begun.is_none() {
+            return Ok(());
+        }
+        self.settle(ledger, from, to);
+        replay.commit(partition, to, &ledger.note()).map_err(replay_failure)?;
+        for (reason, letters) in std::mem::take(batch).counts {
+            self.count(Some(reason), Outcome::Sent, letters);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, reason: Option<Reason>, outcome: Outcome, letters: u64) {
+        *self.counts.entry((reason, outcome)).or_default() += letters;
+    }
+}
+
+/// Writes a line for every reason that there was.
+fn write(
+    counts: &BTreeMap<(Option<Reason>, Outcome), u64>,
+    dry_run: bool,
+    style: &Style,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let sent = if dry_run { "would_replay" } else { "replayed" };
+    let columns = [
+        (sent, Outcome::Sent),
+        ("earlier", Outcome::Earlier),
+        ("exhausted", Outcome::Exhausted),
+        ("cut", Outcome::Cut),
+        ("not_asked", Outcome::NotAsked),
+    ];
+    let form = style.form(out);
+    let header: Vec<&'static str> = std::iter::once("reason").chain(columns.map(|(name, _)| name)).collect();
+    let mut rows = Rows::new(form, &header);
+    let mut reasons: Vec<Option<Reason>> = counts.keys().map(|(reason, _)| *reason).collect();
+    reasons.dedup();
+    for reason in reasons {
+        let name = reason.map(Reason::as_str);
+        let numbers = columns.map(|(column, outcome)| (column, counts.get(&(reason, outcome)).copied().unwrap_or(0)));
+        if form == Form::Ndjson {
+            let mut object = serde_json::Map::from_iter([("reason".to_owned(), name.into())]);
+            object.extend(numbers.map(|(column, number)| (column.to_owned(), number.into())));
+            json_line(&object, out)?;
+        } else {
+            let cells = std::iter::once(name.unwrap_or("-").to_owned());
+            rows.push(cells.chain(numbers.map(|(_, number)| number.to_string())).collect());
+        }
+    }
+    rows.write(out)
+}
+
+/// Returns how a replay ends that could not go on; what was committed before stays.
+fn replay_failure(error: replay::Error) -> Failure {
+    use transaction::Error as Write;
+    let (exit, text) = match error {
+        replay::Error::Read(error) => return scan_failure(error),
+        replay::Error::Write(Write::Abort { .. }) => {
+            (Exit::Later, "could not replay: run it again, nothing is sent twice")
+        }
+        replay::Error::Write(Write::Rebuild { .. }) => {
+            (Exit::Kafka, "could not replay: run it again, nothing is sent twice")
+        }
+        replay::Error::Write(Write::Fenced { .. }) => {
+            (Exit::Config, "another replay of this application has taken over")
+        }
+        replay::Error::Write(Write::Refused { .. }) => (Exit::Config, "Kafka does not do what was asked"),
+        replay::Error::Write(Write::Stop { .. }) => (Exit::Defect, "cannot replay"),
+    };
+    Failure::caused_by(exit, text, error)
+}
