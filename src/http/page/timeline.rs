@@ -74,11 +74,15 @@ const STEPS: [(i64, std::ops::Range<usize>); 27] = [
 /// Marks of the axis at most: what fits on a phone.
 const MAX_MARKS: i64 = 6;
 
-/// Ticks of a bar at most: finer than this nobody sees.
-const MAX_TICKS: usize = 500;
+/// Between two ticks, and between two gaps that are too narrow to be seen, in percent of the width: what is finer is
+/// thinned out evenly, so that a bar of thousands does not look as if it ended half-way.
+const MIN_DISTANCE: f64 = 0.5;
 
-/// Gaps of a bar that are drawn at most; the table on the session's page has all.
-const MAX_GAPS: usize = 200;
+/// The narrowest gap that is seen by itself, in percent of the width.
+const MIN_GAP: f64 = 0.2;
+
+/// The narrowest gap that its length is written in, in percent of the width.
+const MIN_GAP_TEXT: f64 = 12.0;
 
 const AXIS_PX: usize = 28;
 const LABEL_PX: usize = 20;
@@ -149,30 +153,34 @@ fn draw_bar(window: Window, bar: &Bar, top: usize, out: &mut String) {
     }
     out.push_str(&format!("<title>{name}</title>"));
     out.push_str(&rect(class, left, right, top, BAR_PX));
-    for (start, end) in bar.gaps.iter().take(MAX_GAPS) {
-        if *start >= window.to_ms || *end <= window.from_ms {
+    // Beside the link and not in it: the link has a name, which says more.
+    let mut lengths = String::new();
+    let mut last = f64::NEG_INFINITY;
+    for (start, end) in bar.gaps.iter().filter(|(start, end)| *start < window.to_ms && *end > window.from_ms) {
+        let (gap_left, gap_right) = (window.percent(*start), window.percent(*end));
+        if gap_right - gap_left < MIN_GAP && gap_left - last < MIN_DISTANCE {
             continue;
         }
-        let (gap_left, gap_right) = (window.percent(*start), window.percent(*end));
-        out.push_str(&rect("gap", gap_left, gap_right, top, BAR_PX));
-        // Room for `0:00:00` on a narrow screen.
-        if gap_right - gap_left > 15.0 {
+        last = gap_left;
+        let text = length(end - start);
+        out.push_str(&format!("<g><title>gap of {text}</title>{}</g>", rect("gap", gap_left, gap_right, top, BAR_PX)));
+        if gap_right - gap_left > MIN_GAP_TEXT {
             let middle = (gap_left + gap_right) / 2.0;
-            let text = length(end - start);
-            out.push_str(&format!("<text class=\"gap-length\" x=\"{middle:.3}%\" y=\"{}\">{text}</text>", top + 15));
+            lengths
+                .push_str(&format!("<text class=\"gap-length\" x=\"{middle:.3}%\" y=\"{}\">{text}</text>", top + 15));
         }
     }
     let mut last = f64::NEG_INFINITY;
-    let mut drawn = 0;
     for tick in bar.ticks.iter().filter(|tick| (window.from_ms..window.to_ms).contains(*tick)) {
         let at = window.percent(*tick);
-        if at - last >= 0.1 && drawn < MAX_TICKS {
+        if at - last >= MIN_DISTANCE {
             let (y1, y2) = (top, top + BAR_PX);
             out.push_str(&format!("<line class=\"tick\" x1=\"{at:.3}%\" x2=\"{at:.3}%\" y1=\"{y1}\" y2=\"{y2}\"/>"));
-            (last, drawn) = (at, drawn + 1);
+            last = at;
         }
     }
     out.push_str(if bar.link.is_some() { "</a>\n" } else { "</g>\n" });
+    out.push_str(&lengths);
 }
 
 /// A rectangle that is seen however short its time is: at least 2 pixels, by its outline.
@@ -266,12 +274,27 @@ mod tests {
     }
 
     #[test]
-    fn five_thousand_ticks_are_as_many_as_can_be_seen() {
+    fn five_thousand_files_are_thinned_out_over_the_whole_bar() {
         let mut one = bar(0, 5_000_000);
         one.ticks = (0..5_000).map(|n| n * 1_000).collect();
         one.gaps = (0..5_000).map(|n| (n * 1_000, n * 1_000 + 1)).collect();
+        one.gaps.push((4_999_100, 4_999_900));
         let drawing = draw(Window { from_ms: 0, to_ms: 5_000_000 }, &[Row { label: String::new(), bars: vec![one] }]);
-        assert_eq!(drawing.matches("class=\"tick\"").count(), MAX_TICKS);
+        for class in ["tick", "gap"] {
+            let count = drawing.matches(&format!("class=\"{class}\"")).count();
+            assert!((190..=201).contains(&count), "{count} of {class}");
+        }
+        assert!(drawing.contains("x1=\"99.500%\""), "up to the end");
         assert!(drawing.len() < 100_000, "{} bytes", drawing.len());
+    }
+
+    #[test]
+    fn gap_that_can_be_seen_is_drawn_with_its_length() {
+        let mut one = bar(0, 100_000);
+        one.gaps = vec![(0, 100), (200, 400), (1_000, 14_000)];
+        let drawing = draw(Window { from_ms: 0, to_ms: 100_000 }, &[Row { label: String::new(), bars: vec![one] }]);
+        assert_eq!(drawing.matches("class=\"gap\"").count(), 3);
+        assert!(drawing.contains("<title>gap of 0:00:00.200</title>"), "{drawing}");
+        assert_eq!(drawing.matches("class=\"gap-length\"").count(), 1);
     }
 }
