@@ -21,7 +21,7 @@ pub(super) fn write(names: &[String]) -> String {
     text
 }
 
-/// Reads back what [`write`] wrote.
+/// Reads back what [`write()`] wrote.
 pub(super) fn read(text: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut name: Option<String> = None;
