@@ -79,6 +79,10 @@ impl<'a> Checker<'a> {
                 "max_segment" => {
                     (&["grouping.max_segment", "grouping.recording_interval"], "raise it, or lower recording_interval")
                 }
+                "max_hold" => (
+                    &["grouping.max_hold", "grouping.max_segment", "grouping.amend_window"],
+                    "lower it, or raise amend_window",
+                ),
                 "max_session_duration" => {
                     (&["grouping.max_session_duration", "grouping.max_segment"], "raise it, or lower max_segment")
                 }

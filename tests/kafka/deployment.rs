@@ -136,7 +136,12 @@ impl Deployment {
     /// Makes a topic. Nothing in it gets old: what the tests write is dated long ago.
     pub fn create(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
         let admin = Admin::new(&client::Settings::new(&self.bootstrap, "admin", "admin"), PATIENCE).unwrap();
-        let settings = [&[("retention.ms", "-1")], settings].concat();
+        // What is written must take what the input takes, and a session at its limits.
+        let size = if topic == self.input { "1048588" } else { "2097152" };
+        let mut settings = [&[("retention.ms", "-1")], settings].concat();
+        if !settings.iter().any(|(name, _)| *name == "max.message.bytes") {
+            settings.push(("max.message.bytes", size));
+        }
         let topic = NewTopicSettings {
             name: topic.to_owned(),
             partitions: u32::try_from(partitions).unwrap(),

@@ -111,6 +111,7 @@ struct Read {
 }
 
 /// Reads all committed records of the input.
+#[allow(clippy::disallowed_methods, reason = "names of headers that are not UTF-8 panic, as they should in a test")]
 fn input(deployment: &Deployment) -> Vec<Read> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", deployment.config.kafka.brokers.join(","))

@@ -27,6 +27,7 @@ pub const RULES: &str = r#"
     grouping.grace = "1m"
     grouping.max_segment = "6h"
     grouping.amend_window = "6h"
+    grouping.max_hold = "6h"
 "#;
 
 /// Numbers that depend on a seed and on nothing else.
