@@ -42,6 +42,7 @@ pub mod replay;
 pub mod restore;
 pub mod scan;
 pub mod settings;
+pub mod tail;
 pub mod transaction;
 pub mod version;
 

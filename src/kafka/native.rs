@@ -2,16 +2,18 @@
 //!
 //! * the generation and member id of a group consumer, which tell whether we are still in the group;
 //! * header names as bytes: rdkafka panics on a name that is not UTF-8, and any producer can write one;
-//! * so also producing with such a name, since a dead letter keeps the headers as they came.
+//! * so also producing with such a name, since a dead letter keeps the headers as they came;
+//! * the id of a topic, which tells a topic that was made again from the one that it was.
 //!
 //! Every block has its `SAFETY:`. Nothing here decides anything.
 
-use std::ffi::{CStr, CString, c_void};
+use std::ffi::{CStr, CString, c_int, c_void};
+use std::time::Duration;
 use std::{fmt, ptr, slice};
 
 use rdkafka::bindings as rdsys;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::producer::{BaseProducer, PARTITION_UA, Producer, ProducerContext};
 use rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR as NO_ERROR;
@@ -198,6 +200,114 @@ impl Drop for Headers {
         if !self.0.is_null() {
             // SAFETY: made by `rd_kafka_headers_new`, not taken by a queue (then it is forgotten), destroyed once.
             unsafe { rdsys::rd_kafka_headers_destroy(self.0) };
+        }
+    }
+}
+
+/// A topic as the cluster describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicDescription {
+    /// Base64, as the broker's own tools print it. All zero from a broker that knows no topic ids.
+    pub id: String,
+    pub partitions: usize,
+}
+
+/// Asks the cluster for the id and the partitions of a topic. Waits for the answer, at most for `timeout`.
+///
+/// # Errors
+///
+/// What librdkafka or the broker said: `UnknownTopicOrPartition` if there is no such topic.
+pub fn describe_topic<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    timeout: Duration,
+) -> Result<TopicDescription, KafkaError> {
+    let name = CString::new(topic)?;
+    let ms = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
+    let native = client.client().native_ptr();
+    let asked = Asked::new(native, &name);
+    // SAFETY: the options are ours; no text of an error is asked for.
+    unsafe { rdsys::rd_kafka_AdminOptions_set_request_timeout(asked.options, ms, ptr::null_mut(), 0) };
+    // SAFETY: client, names, options and queue are valid; librdkafka copies names and options before it returns.
+    unsafe { rdsys::rd_kafka_DescribeTopics(native, asked.topics, asked.options, asked.queue) };
+    // SAFETY: the queue is ours. The request times out by itself; the second more is for its answer to get here.
+    let event = unsafe { rdsys::rd_kafka_queue_poll(asked.queue, ms.saturating_add(1_000)) };
+    if event.is_null() {
+        return Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut));
+    }
+    // SAFETY: the event is valid and ours until it is destroyed below; what is read from it is copied before.
+    let result = unsafe { read_description(event) };
+    // SAFETY: destroyed once, and not used after.
+    unsafe { rdsys::rd_kafka_event_destroy(event) };
+    result
+}
+
+/// Reads the answer to a question for one topic.
+///
+/// # Safety
+///
+/// `event` is a valid event.
+unsafe fn read_description(event: *mut rdsys::rd_kafka_event_t) -> Result<TopicDescription, KafkaError> {
+    // SAFETY: the event is valid.
+    let error = unsafe { rdsys::rd_kafka_event_error(event) };
+    if error != NO_ERROR {
+        return Err(KafkaError::AdminOp(error.into()));
+    }
+    let (mut topics, mut partitions) = (0, 0);
+    // SAFETY: the event is valid; the result is null if it is an event of another kind.
+    let result = unsafe { rdsys::rd_kafka_event_DescribeTopics_result(event) };
+    if result.is_null() {
+        return Err(KafkaError::AdminOp(RDKafkaErrorCode::BadMessage));
+    }
+    // SAFETY: the result lives as long as the event, and so does the list that it lends.
+    let list = unsafe { rdsys::rd_kafka_DescribeTopics_result_topics(result, &mut topics) };
+    if list.is_null() || topics == 0 {
+        return Err(KafkaError::AdminOp(RDKafkaErrorCode::UnknownTopicOrPartition));
+    }
+    // SAFETY: the list has at least one element, which lives as long as the event.
+    let topic = unsafe { *list };
+    // SAFETY: the topic is valid. Its error may be null, which reads as "no error".
+    let error = unsafe { rdsys::rd_kafka_error_code(rdsys::rd_kafka_TopicDescription_error(topic)) };
+    if error != NO_ERROR {
+        return Err(KafkaError::AdminOp(error.into()));
+    }
+    // SAFETY: the topic is valid; only the count is used.
+    unsafe { rdsys::rd_kafka_TopicDescription_partitions(topic, &mut partitions) };
+    // SAFETY: the topic has an id, whose text ends in NUL and is kept with it; it is copied here.
+    let id =
+        unsafe { CStr::from_ptr(rdsys::rd_kafka_Uuid_base64str(rdsys::rd_kafka_TopicDescription_topic_id(topic))) };
+    Ok(TopicDescription { id: id.to_string_lossy().into_owned(), partitions })
+}
+
+/// What a question for a topic is made of; ours until it is dropped.
+struct Asked {
+    topics: *mut rdsys::rd_kafka_TopicCollection_t,
+    options: *mut rdsys::rd_kafka_AdminOptions_t,
+    queue: *mut rdsys::rd_kafka_queue_t,
+}
+
+impl Asked {
+    fn new(native: *mut rdsys::rd_kafka_t, name: &CStr) -> Asked {
+        let mut names = [name.as_ptr()];
+        let operation = rdsys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+        Asked {
+            // SAFETY: the list has one name, which ends in NUL and is copied.
+            topics: unsafe { rdsys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1) },
+            // SAFETY: the client is valid as long as who calls holds it.
+            options: unsafe { rdsys::rd_kafka_AdminOptions_new(native, operation) },
+            // SAFETY: as above.
+            queue: unsafe { rdsys::rd_kafka_queue_new(native) },
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        // SAFETY: each was made by `new` and is destroyed once. An answer that comes later finds no queue and is dropped.
+        unsafe {
+            rdsys::rd_kafka_queue_destroy(self.queue);
+            rdsys::rd_kafka_AdminOptions_destroy(self.options);
+            rdsys::rd_kafka_TopicCollection_destroy(self.topics);
         }
     }
 }

@@ -1,0 +1,284 @@
+//! One life of an indexer: from an open file and a checked topic to the last commit.
+
+use std::collections::btree_map::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info, warn};
+
+use super::batch::{Batch, Read};
+use super::failure::Failure;
+use super::place::{Misfit, places};
+use super::thread::{Refusal, Thread};
+use crate::clock;
+use crate::index::{self, Reader, Writer};
+use crate::kafka::LogEnds;
+use crate::kafka::tail::{self, Description, Tail};
+use crate::metrics::{IndexFile, IndexTransaction};
+use crate::time::Millis;
+
+/// How long a record waits for others before they are written together.
+const BATCH_TIME: Duration = Duration::from_millis(500);
+
+/// How long a turn without any record takes.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// How often topic, file and log ends are looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// How often sessions that ended long ago are removed.
+const PRUNE: Duration = Duration::from_secs(600);
+
+/// How long one question to a broker may hold up the loop, at the start and later.
+const ASK: (Duration, Duration) = (Duration::from_secs(5), Duration::from_millis(500));
+
+/// Looks in a row that may find no topic: a broker that has just started may not know it yet.
+const MISSING_LOOKS: u32 = 4;
+
+/// How a life ended, if not by being told to.
+pub(super) enum End {
+    /// Begin again: the start checks know what to make of it.
+    Again {
+        why: &'static str,
+    },
+    Stop(Failure),
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> End {
+        End::Stop(failure)
+    }
+}
+
+impl From<tail::Error> for End {
+    fn from(source: tail::Error) -> End {
+        match source {
+            tail::Error::Moved { .. } => End::Again { why: "the log has no record at the offset to read" },
+            tail::Error::Refused { reason } => End::Stop(Failure::Refused { reason }),
+            tail::Error::Missing { topic } => End::Stop(Failure::Topic { source: Misfit::Missing { topic } }),
+            tail::Error::Away { .. } | tail::Error::Rebuild { .. } => End::Stop(Failure::Away { source }),
+        }
+    }
+}
+
+/// An open file and a reader that stands where the file says.
+pub(super) struct Life<'a> {
+    thread: &'a Thread,
+    writer: Writer,
+    tail: Tail,
+    topic: Description,
+    /// Which filling of the file it is, and which file: both can change under us.
+    generation: String,
+    file: Option<(u64, u64)>,
+    /// The next offset of each partition as the file has it.
+    stored: BTreeMap<i32, i64>,
+    ends: BTreeMap<i32, LogEnds>,
+    batch: Batch,
+    look_at: Instant,
+    prune_at: Instant,
+    missing: u32,
+}
+
+impl<'a> Life<'a> {
+    /// Opens the file, checks the topic against it, and begins to read.
+    pub fn begin(thread: &'a Thread) -> Result<Life<'a>, End> {
+        let settings = &thread.settings;
+        let (path, topic_name) = (settings.path.as_path(), settings.origin.topic.as_str());
+        let writer = thread.insist(|| Writer::open(path, &settings.origin))?;
+        let generation = thread.insist(|| generation(path))?;
+        let stored = thread.insist(|| writer.offsets())?;
+        thread.health.open(true);
+        let tail = Tail::new(&thread.kafka, topic_name)?;
+        let topic = tail.describe(ASK.0)?;
+        let mut ends = BTreeMap::new();
+        for partition in 0..topic.partitions {
+            ends.insert(partition, tail.log_ends(partition, ASK.0)?);
+            thread.health.turned(clock::now());
+        }
+        let places =
+            places(topic_name, &topic.id, &stored, &ends).map_err(|source| End::Stop(Failure::Topic { source }))?;
+        for place in &places {
+            if place.stored.is_none() && place.next > 0 {
+                let (partition, records) = (place.partition, place.next);
+                warn!(partition, records, "the topic no longer has its first records: the index begins without them");
+            }
+        }
+        tail.start(&places.iter().map(|place| (place.partition, place.next)).collect::<Vec<_>>())?;
+        info!(path = %path.display(), topic = topic_name, partitions = topic.partitions, "index open");
+        let now = clock::instant();
+        let life = Life {
+            thread,
+            writer,
+            tail,
+            topic,
+            generation,
+            file: file_id(path),
+            stored: places.iter().filter_map(|place| Some((place.partition, place.stored?))).collect(),
+            ends,
+            batch: Batch::default(),
+            look_at: now + LOOK,
+            prune_at: now,
+            missing: 0,
+        };
+        life.show_lag()?;
+        life.show_sizes();
+        Ok(life)
+    }
+
+    /// Reads for a while and writes what came; looks around when it is time.
+    pub fn turn(&mut self) -> Result<(), End> {
+        self.fill()?;
+        self.commit()?;
+        let now = clock::instant();
+        if now >= self.look_at {
+            self.look()?;
+            self.look_at = clock::instant() + LOOK;
+        }
+        if now >= self.prune_at {
+            self.prune()?;
+            self.prune_at = clock::instant() + PRUNE;
+        }
+        Ok(())
+    }
+
+    /// Writes what was read, and closes the file.
+    pub fn stop(mut self) -> Result<(), End> {
+        self.commit()?;
+        match self.writer.close() {
+            Err(error @ index::Error::Busy { .. }) => {
+                warn!(%error, "index closed without a checkpoint: its log is read at the next start");
+                Ok(())
+            }
+            closed => closed.map_err(|error| End::Stop(error.into())),
+        }
+    }
+
+    /// Reads until the batch is full, or its first record has waited long enough, or nothing came.
+    fn fill(&mut self) -> Result<(), End> {
+        let mut until = clock::instant() + IDLE;
+        while !self.batch.is_full() && !self.thread.is_stopping() {
+            let left = until.saturating_duration_since(clock::instant());
+            let Some(record) = self.tail.poll(left)? else { break };
+            if self.batch.is_empty() {
+                until = clock::instant() + BATCH_TIME;
+            }
+            let read = Read { partition: record.partition(), offset: record.offset(), value: record.value() };
+            self.batch.push(self.tail.topic(), read)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the batch and its offsets in one transaction.
+    fn commit(&mut self) -> Result<(), End> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let positions = self.tail.positions()?;
+        let advances = self.batch.advances(&self.topic.id, &self.stored, &positions);
+        let (writer, records) = (&mut self.writer, self.batch.records());
+        let applied = match self.thread.insist(|| writer.apply(records, &advances)) {
+            Ok(applied) => applied,
+            Err(refusal) => return Err(self.sort(refusal)),
+        };
+        let now = clock::now();
+        self.thread.metrics.index_transaction(IndexTransaction::Committed, now);
+        self.thread.freshness.committed(now);
+        debug!(stored = applied.stored, old = applied.old, change = applied.change, "indexed");
+        self.stored.extend(advances.iter().map(|advance| (advance.partition, advance.to)));
+        self.batch.clear();
+        self.show_lag()
+    }
+
+    /// Returns what a refused transaction means. An offset that somebody else moved need not be a second indexer.
+    fn sort(&self, refusal: Refusal) -> End {
+        let is_twin = matches!(refusal.source, index::Error::Twin { .. });
+        if is_twin && refusal.failed_before {
+            return End::Again { why: "a transaction that had failed may have been carried out" };
+        }
+        let path = &self.thread.settings.path;
+        if is_twin && generation(path).is_ok_and(|now| now != self.generation) {
+            return End::Again { why: "the index was filled anew" };
+        }
+        refusal.into()
+    }
+
+    /// Looks whether file and topic are still those that they were, and how far the index is behind.
+    fn look(&mut self) -> Result<(), End> {
+        if file_id(&self.thread.settings.path) != self.file {
+            return Err(End::Again { why: "another file is in the place of the index" });
+        }
+        self.show_sizes();
+        match self.tail.describe(ASK.1) {
+            Ok(found) if found.id != self.topic.id => {
+                let topic = self.tail.topic().to_owned();
+                let source = Misfit::Recreated { topic, stored: self.topic.id.clone(), found: found.id };
+                return Err(Failure::Topic { source }.into());
+            }
+            Ok(found) if found.partitions != self.topic.partitions => {
+                return Err(End::Again { why: "the topic has another number of partitions" });
+            }
+            Ok(_) => self.missing = 0,
+            Err(tail::Error::Missing { .. }) if self.missing + 1 < MISSING_LOOKS => {
+                self.missing += 1;
+                return Ok(());
+            }
+            // The reader goes on by itself when Kafka is back, and the index answers meanwhile.
+            Err(tail::Error::Away { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        for partition in 0..self.topic.partitions {
+            match self.tail.log_ends(partition, ASK.1) {
+                Ok(ends) => self.ends.insert(partition, ends),
+                // The next question would hold up the loop as long.
+                Err(tail::Error::Away { .. } | tail::Error::Missing { .. }) => break,
+                Err(error) => return Err(error.into()),
+            };
+        }
+        self.show_lag()
+    }
+
+    /// Removes sessions that ended longer ago than they are kept.
+    fn prune(&mut self) -> Result<(), End> {
+        let kept = self.thread.settings.retention;
+        if kept == Millis::ZERO {
+            return Ok(());
+        }
+        let before = clock::now() - kept;
+        let writer = &mut self.writer;
+        let pruned = self.thread.insist(|| writer.prune(before.as_ms(), false))?;
+        if pruned.sessions > 0 {
+            info!(sessions = pruned.sessions, segments = pruned.segments, %before, "removed sessions that ended long ago");
+        }
+        Ok(())
+    }
+
+    fn show_lag(&self) -> Result<(), End> {
+        let positions = self.tail.positions()?;
+        let mut total = 0;
+        for (partition, ends) in &self.ends {
+            let position = positions.get(partition).copied().unwrap_or(ends.start);
+            let lag = (ends.end - position).max(0).unsigned_abs();
+            self.thread.metrics.index_lag(*partition, lag);
+            total += lag;
+        }
+        self.thread.freshness.lag(total);
+        Ok(())
+    }
+
+    fn show_sizes(&self) {
+        let (db, wal) = index::sizes(&self.thread.settings.path);
+        self.thread.metrics.index_size(IndexFile::Db, db);
+        self.thread.metrics.index_size(IndexFile::Wal, wal);
+    }
+}
+
+/// Returns which filling of the index is at the path.
+fn generation(path: &Path) -> Result<String, index::Error> {
+    Reader::open(path)?.view()?.generation()
+}
+
+/// Returns device and inode of the file at the path, `None` if there is none.
+fn file_id(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
