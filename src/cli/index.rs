@@ -1,19 +1,42 @@
-//! `livesession index …`: care of the index file.
+//! `livesession index`: the indexer as a service of its own, and care of the index file.
 //!
-//! Safe beside a running indexer: each command says in one short transaction what it has to.
+//! Care is safe beside a running indexer: each command says in one short transaction what it has to.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::answer::IndexFile;
 use super::exit::{Exit, Failure};
+use super::indexing::{self, Indexing};
+use super::logging;
 use super::output::Output;
+use super::run;
+use super::serve::Service;
+use super::settings::AllSettings;
 use crate::clock;
+use crate::health::Health;
 use crate::index::{self, Writer};
 use crate::time::{Millis, Timestamp};
 
+/// Fills the index from the sessions topic and answers questions about it; with a command: care of the file.
+#[derive(clap::Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    settings: AllSettings,
+}
+
 /// What to do with the index file.
 #[derive(clap::Subcommand, Debug)]
-pub enum Action {
+enum Action {
+    /// The same as without a command: indexes, and serves HTTP.
+    Run {
+        #[command(flatten)]
+        settings: AllSettings,
+    },
     /// Copies the index to a new file, which can be put in its place or served.
     Backup {
         /// The copy; must not be there yet
@@ -39,8 +62,10 @@ pub enum Action {
 }
 
 /// Runs the command.
-pub fn run(action: Action, out: &mut Output) -> Result<Exit, Failure> {
+pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
+    let Some(action) = args.action else { return serve(&args.settings) };
     match action {
+        Action::Run { settings } => serve(&settings),
         Action::Backup { target, index } => {
             index::backup(&index.path()?, &target)?;
             out.line(&format!("copied to {}", target.display()))?;
@@ -48,6 +73,22 @@ pub fn run(action: Action, out: &mut Output) -> Result<Exit, Failure> {
         }
         Action::Prune { retention, dry_run, yes, index } => prune(retention, dry_run, yes, &index, out),
     }
+}
+
+/// Indexes and serves HTTP until told to stop. Runs whatever `index.enabled` says, which is about `run`.
+fn serve(settings: &AllSettings) -> Result<Exit, Failure> {
+    let config = settings.load()?.config;
+    logging::init(config.log_format, &config.log_filter)?;
+    indexing::check_file(&config)?;
+    let metrics = Arc::new(run::metrics(&config));
+    let health = Arc::new(Health::new(&metrics, 0, true, clock::now()));
+    let stop = Arc::new(AtomicBool::new(false));
+    let Some(shown) = health.index() else {
+        return Err(Failure::new(Exit::Defect, "the health of an indexer has no index"));
+    };
+    let Indexing { index, site } = Indexing::new(&config, &metrics, shown, &stop)?;
+    let (listen, shutdown_timeout) = (config.http.listen, config.shutdown_timeout);
+    Service { listen, shutdown_timeout, metrics, health, site, stop, loops: vec![index] }.run()
 }
 
 fn prune(

@@ -14,12 +14,14 @@ pub mod exit;
 pub mod group;
 pub mod health;
 pub mod index;
+pub mod indexing;
 pub mod logging;
 pub mod man;
 pub mod output;
 pub mod recordings;
 pub mod run;
 pub mod schema;
+pub mod serve;
 pub mod sessions;
 pub mod settings;
 pub mod startup;
@@ -52,9 +54,7 @@ enum Command {
     Group(group::Args),
     Sessions(sessions::Args),
     Recordings(recordings::Args),
-    /// Care of the index file.
-    #[command(subcommand)]
-    Index(index::Action),
+    Index(index::Args),
     Config(config::Args),
     Topics(topics::Args),
     Dlq(dlq::Args),
@@ -71,7 +71,7 @@ fn dispatch(command: Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::Group(args) => group::run(args, out),
         Command::Sessions(args) => sessions::run(args, out),
         Command::Recordings(args) => recordings::run(args, out),
-        Command::Index(action) => index::run(action, out),
+        Command::Index(args) => index::run(args, out),
         Command::Config(args) => config::run(args, out),
         Command::Topics(args) => topics::run(args, out),
         Command::Dlq(args) => dlq::run(args, out),

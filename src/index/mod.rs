@@ -60,5 +60,10 @@ pub const WITHDRAWN: &str = "withdrawn";
 /// The status of a complete session.
 pub const CLOSED: &str = "closed";
 
+/// Returns the version of SQLite that is linked.
+pub fn library() -> &'static str {
+    rusqlite::version()
+}
+
 #[cfg(test)]
 mod tests;
