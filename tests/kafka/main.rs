@@ -16,6 +16,7 @@ mod deployment;
 mod dlq;
 mod faults;
 mod fixture;
+mod indexer;
 mod mock;
 mod outage;
 mod process;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         ("faults", faults::TESTS),
         ("refusals", refusals::TESTS),
         ("dlq", dlq::TESTS),
+        ("indexer", indexer::TESTS),
     ];
     let trials = modules.iter().flat_map(|(module, tests)| tests.iter().map(|test| trial(module, test))).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -40,7 +40,7 @@ impl Settings {
     }
 }
 
-/// A process of `livesession run`.
+/// A process of `livesession run`, or of another command that serves.
 pub struct Worker {
     name: String,
     child: Child,
@@ -52,6 +52,11 @@ pub struct Worker {
 impl Worker {
     /// Starts the program; it is not waited for. `name` is for people.
     pub fn start(name: &str, settings: &Settings) -> Worker {
+        Worker::start_as(name, "run", settings)
+    }
+
+    /// Starts a command of the program that serves; it is not waited for.
+    pub fn start_as(name: &str, subcommand: &str, settings: &Settings) -> Worker {
         let port = broker::free_port().unwrap();
         let folder = broker::temporary().join("workers");
         fs::create_dir_all(&folder).unwrap();
@@ -61,7 +66,7 @@ impl Worker {
         fs::write(&file, settings.toml()).unwrap();
         let output = File::create(&log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_livesession"));
-        command.arg("run").arg("--config").arg(&file).env_clear();
+        command.arg(subcommand).arg("--config").arg(&file).env_clear();
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output).process_group(0);
         broker::die_with_parent(&mut command);
         let child = command.spawn().unwrap();
