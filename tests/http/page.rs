@@ -58,9 +58,9 @@ fn sessions_are_drawn_and_listed() {
     let path = |number| format!("/sessions/{}", id(number));
     assert_eq!(listed(&body), [path(1), path(2), path(3)], "by time");
     assert_eq!(drawn(&body), [path(1), path(3), path(2)], "by stream, then by time");
-    assert!(
-        body.contains("a/b/room-7, 2026-03-01 00:00:00 to 2026-03-01 00:20:00 UTC, 0:20:00, closed, 2 segments, 1 gap")
-    );
+    assert!(body.contains(
+        "a/b/room-7, 2026-03-01 00:00:00 to 2026-03-01 00:20:00 UTC, 0:20:00, closed, 2 segments, 1 gap of 0:01:00"
+    ));
     assert!(body.contains("<td>1, together 0:01:00</td>"), "{body}");
     assert!(!body.contains(&id(4)), "withdrawn sessions are not shown");
 

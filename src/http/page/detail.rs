@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::html::{count, document, escape, file_link, length, session_path, time};
+use super::html::{self, count, document, escape, file_link, length, session_path, time};
 use super::timeline::{self, Bar, Row, Window};
 use crate::splice::text::{self, Form, Gaps};
 use crate::splice::{Plan, Seam};
@@ -78,10 +78,11 @@ fn rows(session: &SessionRecord) -> Vec<Row> {
             reached = Some(reached.map_or(end, |reached| reached.max(end)));
         }
         let label = describe(number, kind);
+        let lengths: Vec<i64> = silences.iter().map(|(start, end)| end - start).collect();
         let bar = Bar {
             start_ms: files().map(|file| file.start.as_ms()).min().unwrap_or_default(),
             end_ms: reached.unwrap_or_default(),
-            name: format!("{label}, recorded {}, {}", length(kind.recorded_ms), count(silences.len(), "gap")),
+            name: format!("{label}, recorded {}, {}", length(kind.recorded_ms), html::gaps(&lengths)),
             ticks: files().map(|file| file.start.as_ms()).collect(),
             gaps: silences,
             ..Bar::default()

@@ -70,6 +70,17 @@ pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
+/// Says how many silences there are, and how long each is if they are few.
+pub fn gaps(lengths: &[i64]) -> String {
+    const FEW: usize = 5;
+    let number = count(lengths.len(), "gap");
+    if lengths.is_empty() || lengths.len() > FEW {
+        return number;
+    }
+    let each: Vec<String> = lengths.iter().map(|ms| length(*ms)).collect();
+    format!("{number} of {}", each.join(" and "))
+}
+
 /// Puts a page into its frame. `title` and `body` are HTML.
 pub fn document(title: &str, body: &str) -> String {
     format!(
@@ -107,6 +118,14 @@ mod tests {
         {
             assert_eq!(length(ms), expected);
         }
+    }
+
+    #[test]
+    fn gaps_are_told_one_by_one_if_they_are_few() {
+        assert_eq!(gaps(&[]), "0 gaps");
+        assert_eq!(gaps(&[60_000]), "1 gap of 0:01:00");
+        assert_eq!(gaps(&[60_000, 1_000]), "2 gaps of 0:01:00 and 0:00:01");
+        assert_eq!(gaps(&[1; 6]), "6 gaps");
     }
 
     #[test]

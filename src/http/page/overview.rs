@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::html::{count, document, escape, length, session_path, time};
+use super::html::{count, document, escape, gaps, length, session_path, time};
 use super::timeline::{self, Bar, Row, Window};
 use crate::http::api::answers::MAX_SEGMENTS;
 use crate::http::api::ask::{Asked, encode};
@@ -227,7 +227,7 @@ fn name(session: &SessionRecord) -> String {
         length(session.duration_ms),
         session.status.as_str(),
         count(session.segments.len(), "segment"),
-        count(session.gaps.len(), "gap")
+        gaps(&session.gaps.iter().map(|gap| gap.duration_ms).collect::<Vec<_>>())
     )
 }
 
