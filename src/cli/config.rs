@@ -3,10 +3,10 @@
 //! `show` writes TOML that could be a configuration file, with the origin of each value behind it, so that there is one
 //! notation to learn. Secrets are masked by the settings themselves.
 
-use super::clients;
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::settings::AllSettings;
+use super::{clients, online};
 use crate::config::{Loaded, SETTINGS, Value};
 
 /// Shows or checks the configuration.
@@ -26,8 +26,11 @@ enum Action {
         #[command(flatten)]
         settings: AllSettings,
     },
-    /// Says what is wrong, without talking to a broker; exit 78 if anything is.
+    /// Says what is wrong, all at once; exit 78 if anything is. Talks to a broker only when asked.
     Check {
+        /// Ask the brokers too: login, topics, and the newest records of the input
+        #[arg(long)]
+        online: bool,
         #[command(flatten)]
         settings: AllSettings,
     },
@@ -40,9 +43,13 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
             let loaded = settings.load()?;
             if json { show_json(&loaded, out)? } else { show_toml(&loaded, out)? }
         }
-        Action::Check { settings } => {
-            clients::check(&settings.load()?.config)?;
-            out.line("no problems in the configuration")?;
+        Action::Check { online: is_online, settings } => {
+            let config = settings.load()?.config;
+            clients::check(&config)?;
+            if is_online {
+                online::check(&config, out)?;
+            }
+            out.line(if is_online { "no problems" } else { "no problems in the configuration" })?;
         }
     }
     Ok(Exit::Ok)

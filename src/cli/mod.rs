@@ -17,6 +17,7 @@ pub mod index;
 pub mod indexing;
 pub mod logging;
 pub mod man;
+pub mod online;
 pub mod output;
 pub mod recordings;
 pub mod run;

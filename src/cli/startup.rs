@@ -8,6 +8,7 @@ use super::topics::check::{self, Found, Problem};
 use super::topics::plan::Role;
 use crate::config::Config;
 use crate::kafka::admin::{self, Admin};
+use crate::kafka::scan;
 use crate::wire::dead_letter;
 
 /// What a worker needs to know of its topics.
@@ -70,6 +71,16 @@ pub fn admin_failure(error: admin::Error) -> Failure {
             Failure::caused_by(Exit::Config, "Kafka does not do what was asked", error)
         }
     }
+}
+
+/// Returns how a command ends that could not read.
+pub fn scan_failure(error: scan::Error) -> Failure {
+    let (exit, text) = match &error {
+        scan::Error::Away { .. } => (Exit::Kafka, "Kafka did not answer"),
+        scan::Error::Refused { .. } => (Exit::Config, "Kafka does not do what was asked"),
+        scan::Error::Gone { .. } => (Exit::Later, "retention was faster: run it again"),
+    };
+    Failure::caused_by(exit, text, error)
 }
 
 #[cfg(test)]

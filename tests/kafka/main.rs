@@ -18,6 +18,7 @@ mod faults;
 mod fixture;
 mod indexer;
 mod mock;
+mod online;
 mod outage;
 mod process;
 mod program;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         ("refusals", refusals::TESTS),
         ("dlq", dlq::TESTS),
         ("indexer", indexer::TESTS),
+        ("online", online::TESTS),
     ];
     let trials = modules.iter().flat_map(|(module, tests)| tests.iter().map(|test| trial(module, test))).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -27,12 +27,13 @@ use super::answer::Style;
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::settings::AllSettings;
+use super::startup::scan_failure;
 use super::topics::{self, ANSWER_TIMEOUT};
 use super::when::Offset;
 use super::{clients, startup};
 use crate::clock;
 use crate::config::Config;
-use crate::kafka::scan::{self, Scan};
+use crate::kafka::scan::Scan;
 use crate::kafka::settings::Settings;
 use crate::time::Timestamp;
 use crate::wire::notification::Reason;
@@ -201,16 +202,6 @@ fn stretch(scan: &Scan, topic: &str, partition: i32, since: Option<Timestamp>) -
         Some(time) => scan.offset_at(topic, partition, time.as_ms()).map_err(scan_failure)?.unwrap_or(ends.end),
     };
     Ok((from.max(ends.start), ends.end))
-}
-
-/// Returns how a command ends that could not read.
-fn scan_failure(error: scan::Error) -> Failure {
-    let (exit, text) = match &error {
-        scan::Error::Away { .. } => (Exit::Kafka, "Kafka did not answer"),
-        scan::Error::Refused { .. } => (Exit::Config, "Kafka does not do what was asked"),
-        scan::Error::Gone { .. } => (Exit::Later, "retention was faster: run it again"),
-    };
-    Failure::caused_by(exit, text, error)
 }
 
 /// Tells now and then how far it is, so that nobody takes a long read for a stuck one.
