@@ -68,6 +68,8 @@ pub enum Weakness {
     MarkerUnchecked,
     /// The group's offset is read although a transaction over it is undecided.
     UnstableOffset,
+    /// A partition counts as read to its end at the last stable offset, with open records behind it.
+    IdleAtStable,
     /// The worker is not told that it has lost its partitions.
     LossUntold,
     /// A duplicate is taken for another file.
@@ -77,7 +79,7 @@ pub enum Weakness {
 }
 
 impl Weakness {
-    pub const ALL: [Weakness; 12] = [
+    pub const ALL: [Weakness; 13] = [
         Weakness::Unfenced,
         Weakness::UnmovedLeftOut,
         Weakness::AbortIgnored,
@@ -87,6 +89,7 @@ impl Weakness {
         Weakness::StableEnd,
         Weakness::MarkerUnchecked,
         Weakness::UnstableOffset,
+        Weakness::IdleAtStable,
         Weakness::LossUntold,
         Weakness::DuplicatesKept,
         Weakness::OffsetReset,

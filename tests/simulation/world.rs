@@ -22,7 +22,7 @@ use super::cluster::Cluster;
 use super::faults::{Fault, Weakness};
 use super::group::SESSION_TIMEOUT;
 use super::settings;
-use super::traffic::{self, EPOCH, Incoming};
+use super::traffic::{self, AMEND_WINDOW, EPOCH, Incoming};
 
 /// How many processes may be started in one world: enough for any that is not broken.
 const CLIENTS: usize = 150;
@@ -46,6 +46,8 @@ pub struct Setup {
     pub punctuates: bool,
     /// Whether every wall clock is right.
     pub has_true_clocks: bool,
+    /// How long the producer upstream keeps a transaction open, in ms.
+    upstream_open: u64,
     /// In order of arrival; the last ones, one for each partition, come when all else is done.
     pub traffic: Vec<Incoming>,
     /// How rough it gets: factor on the rates of the faults, in tenths.
@@ -63,7 +65,19 @@ impl Setup {
         traffic.extend((0..partitions).map(|partition| traffic::far(last, partition)));
         let settings = Arc::new(settings::draw(&chance, punctuates));
         let roughness = *chance.pick(&[0, 5, 10, 10, 20]);
-        let setup = Setup { weakness, partitions, nodes, settings, punctuates, has_true_clocks, traffic, roughness };
+        // The longer one is long enough for what is behind it to become late, if a clock goes on meanwhile.
+        let upstream_open = *chance.pick(&[2_000, 2_000, AMEND_WINDOW.unsigned_abs() + 10_000]);
+        let setup = Setup {
+            weakness,
+            partitions,
+            nodes,
+            settings,
+            punctuates,
+            has_true_clocks,
+            upstream_open,
+            traffic,
+            roughness,
+        };
         (setup, chance)
     }
 }
@@ -232,7 +246,7 @@ impl<'a> World<'a> {
         }
         let is_rough = self.is_rough.get();
         for (partition, since) in self.upstream.borrow_mut().iter_mut().enumerate() {
-            if since.is_some_and(|since| !is_rough || now > since + 2_000) {
+            if since.is_some_and(|since| !is_rough || now > since + self.setup.upstream_open) {
                 *since = None;
                 let log = &mut self.cluster.borrow_mut().input[partition];
                 log.mark(usize::MAX, self.chance.happens(800));

@@ -73,7 +73,7 @@ impl Broker for Client<'_> {
         let log_end = {
             let cluster = world.cluster.borrow();
             let log = &cluster.input[partition as usize];
-            log.end()
+            if self.is(Weakness::IdleAtStable) { log.stable() } else { log.end() }
         };
         if self.survives("log ends known") { Ok(LogEnds { start: 0, end: log_end }) } else { Err(retry()) }
     }
@@ -202,7 +202,8 @@ impl Broker for Client<'_> {
         if !self.survives("offsets sent") {
             return self.give_up(rebuild(DOING, "killed"));
         }
-        match self.state.borrow().transaction.as_ref().and_then(|open| open.failed) {
+        let failed = self.state.borrow().transaction.as_ref().and_then(|open| open.failed);
+        match failed {
             Some(ProducerRefusal::Fenced) => return self.give_up(refused(DOING, ProducerRefusal::Fenced)),
             Some(refusal) => return Err(abort(DOING, &format!("delivery failed: {refusal:?}"))),
             None => {}
