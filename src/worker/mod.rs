@@ -30,16 +30,16 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use crate::clock;
-use crate::kafka::{self, Broker, Header, Input, Outgoing};
+use crate::kafka::{self, Broker, Input};
 use crate::metrics::{self, Counts, Metrics, Phase};
 use crate::partition::{Outcome, Partition, Record};
 use crate::time::Timestamp;
 use crate::wire::changelog::Reducer;
-use crate::wire::dead_letter::{self, Refused};
 use crate::wire::notification::{Decoder, Reason};
 
 mod failure;
 mod publish;
+mod refuse;
 mod restore;
 mod settings;
 mod show;
@@ -267,57 +267,6 @@ impl<'b, B: Broker> Worker<'b, B> {
                 self.send_dead_letter(record, timestamp, reason)?;
             }
         }
-        Ok(())
-    }
-
-    /// Sends a refused record to the dead letters, in the transaction that moves past it.
-    fn send_dead_letter(
-        &mut self,
-        record: &kafka::Record<'_>,
-        timestamp: Option<Timestamp>,
-        reason: Reason,
-    ) -> Result<(), Failure> {
-        let (partition, offset) = (record.partition(), record.offset());
-        tracing::trace!(partition, offset, reason = reason.as_str(), "refused record");
-        let headers = record.headers();
-        // A name that is not UTF-8 is not ours; it goes on byte for byte.
-        let (ours, others): (Vec<Header<'_>>, Vec<Header<'_>>) = headers
-            .into_iter()
-            .partition(|(name, _)| std::str::from_utf8(name).is_ok_and(|name| dead_letter::NAMES.contains(&name)));
-        let ours: Vec<dead_letter::Header> = ours
-            .into_iter()
-            .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), value.map(<[u8]>::to_vec)))
-            .collect();
-        let topics = &self.settings.topics;
-        let added = dead_letter::headers(&Refused {
-            topic: &topics.input,
-            partition,
-            offset,
-            timestamp,
-            group: &self.settings.application_id,
-            reason,
-            headers: &ours,
-        });
-        let added = added.iter().map(|(name, value)| (name.as_bytes(), value.as_deref()));
-        let mut headers: Vec<Header<'_>> = others.into_iter().chain(added).collect();
-        let mut value = record.value();
-        let original_bytes;
-        let bytes = record.key().map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
-        if bytes > self.settings.max_dead_letter_bytes {
-            // Too large for the topic: without its value it still says where the original is.
-            original_bytes = value.map_or(0, <[u8]>::len).to_string();
-            headers.push((publish::CUT_HEADER.as_bytes(), Some(original_bytes.as_bytes())));
-            value = None;
-            warn!(partition, offset, bytes, "dead letter without its value, which is too large for the topic");
-        }
-        self.broker.send(&Outgoing {
-            topic: &topics.dead_letter,
-            partition: Some(partition % self.settings.dead_letter_partitions),
-            key: record.key().filter(|_| value.is_some() || bytes <= self.settings.max_dead_letter_bytes),
-            value,
-            headers: &headers,
-            timestamp: None,
-        })?;
         Ok(())
     }
 

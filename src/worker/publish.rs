@@ -7,11 +7,7 @@ use crate::clock;
 use crate::grouping::{Interval, Publication, Status};
 use crate::kafka::{Broker, Header, Outgoing, transaction};
 use crate::metrics::{Closed, Counts, Phase};
-use crate::wire::dead_letter;
 use crate::wire::session::{self, Source};
-
-/// On a dead letter that goes without its value: how long the value was.
-pub(super) const CUT_HEADER: &str = dead_letter::CUT;
 
 /// The header by which schema registries name the schema of a value.
 const SCHEMA_HEADER: &str = "__value_schema_id";
