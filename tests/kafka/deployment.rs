@@ -110,6 +110,8 @@ impl Deployment {
             .set("bootstrap.servers", &bootstrap)
             .set("enable.idempotence", "true")
             .set("message.max.bytes", "8000000")
+            // So that a topic takes records far larger than its limit.
+            .set("compression.type", "lz4")
             .create()
             .unwrap();
         let asker = ClientConfig::new()

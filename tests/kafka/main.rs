@@ -17,6 +17,7 @@ mod dlq;
 mod faults;
 mod fixture;
 mod indexer;
+mod inputs;
 mod mock;
 mod online;
 mod outage;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         ("worker", worker::TESTS),
         ("faults", faults::TESTS),
         ("refusals", refusals::TESTS),
+        ("inputs", inputs::TESTS),
         ("dlq", dlq::TESTS),
         ("indexer", indexer::TESTS),
         ("online", online::TESTS),

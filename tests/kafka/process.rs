@@ -87,7 +87,7 @@ impl Worker {
             ended.is_some() || condition(self)
         });
         assert!(ended.is_none(), "worker {} ended with {ended:?} while a test waited for: {what}", self.name);
-        assert!(held, "worker {}: not after {timeout:?}: {what}\n{}", self.name, self.metrics());
+        assert!(held, "worker {}: not after {timeout:?}: {what}\n{}", self.name, self.counted());
     }
 
     /// Waits until `/readyz` says so.
@@ -130,6 +130,13 @@ impl Worker {
         let metrics = self.metrics();
         let lines = metrics.lines().filter(|line| line.strip_prefix(metric).is_some_and(|rest| rest.starts_with('{')));
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// Returns the series that are not 0, without histograms, for people.
+    fn counted(&self) -> String {
+        let metrics = self.metrics();
+        let lines = metrics.lines().filter(|line| line.starts_with("livesession_") && !line.ends_with(" 0"));
+        lines.filter(|line| !line.contains("_bucket{")).collect::<Vec<_>>().join("\n")
     }
 
     /// Stops it in order; returns the exit code.
@@ -196,6 +203,10 @@ impl Drop for Worker {
             let last: Vec<&str> = log.lines().skip(skipped).collect();
             eprintln!("--- worker {}, {:?}, log {} ---", self.name, self.ended, self.log.display());
             eprintln!("{}", last.join("\n"));
+        } else {
+            // Files that stay behind only take space.
+            let _ = fs::remove_file(&self.log);
+            let _ = fs::remove_file(self.log.with_extension("toml"));
         }
     }
 }
