@@ -2,11 +2,15 @@
 //!
 //! Care is safe beside a running indexer: each command says in one short transaction what it has to.
 
+mod rebuild;
+pub(super) mod topic;
+mod verify;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::answer::IndexFile;
+use super::answer::{IndexFile, Style};
 use super::exit::{Exit, Failure};
 use super::indexing::{self, Indexing};
 use super::logging;
@@ -34,6 +38,21 @@ pub struct Args {
 enum Action {
     /// The same as without a command: indexes, and serves HTTP.
     Run {
+        #[command(flatten)]
+        settings: AllSettings,
+    },
+    /// Fills the index anew from the sessions topic; readers see the old one until it is whole.
+    Rebuild {
+        /// Goes on although the topic no longer has its first records, of which the index may still have sessions
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        settings: AllSettings,
+    },
+    /// Compares the index with the sessions topic, session by session; exit 1 if they differ.
+    Verify {
+        #[command(flatten)]
+        style: Style,
         #[command(flatten)]
         settings: AllSettings,
     },
@@ -66,6 +85,8 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
     let Some(action) = args.action else { return serve(&args.settings) };
     match action {
         Action::Run { settings } => serve(&settings),
+        Action::Rebuild { yes, settings } => rebuild::run(&settings, yes, out),
+        Action::Verify { style, settings } => verify::run(&settings, &style, out),
         Action::Backup { target, index } => {
             index::backup(&index.path()?, &target)?;
             out.line(&format!("copied to {}", target.display()))?;

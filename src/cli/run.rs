@@ -108,13 +108,22 @@ pub(super) fn metrics(config: &Config) -> Metrics {
     metrics
 }
 
-/// Returns the settings of a worker.
-pub fn worker_settings(config: &Config, facts: &TopicFacts) -> Result<worker::Settings, Failure> {
-    let policy = Policy::new(config.grouping_settings()).map_err(|problems| {
+/// Returns the rules of grouping.
+pub fn policy(config: &Config) -> Result<Policy, Failure> {
+    Policy::new(config.grouping_settings()).map_err(|problems| {
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Failure::new(Exit::Config, format!("cannot use [grouping]: {}", problems.join("; ")))
-    })?;
-    let key_parts = KeyParts::parse(config.input.stream_key.as_str()).unwrap_or_default();
+    })
+}
+
+/// Returns which parts of a notification name its stream.
+pub fn key_parts(config: &Config) -> KeyParts {
+    KeyParts::parse(config.input.stream_key.as_str()).unwrap_or_default()
+}
+
+/// Returns the settings of a worker.
+pub fn worker_settings(config: &Config, facts: &TopicFacts) -> Result<worker::Settings, Failure> {
+    let (policy, key_parts) = (policy(config)?, key_parts(config));
     let rules =
         Rules { key_parts, max_segment: config.grouping.max_segment, max_clock_skew: config.grouping.max_clock_skew };
     Ok(worker::Settings {

@@ -1,6 +1,8 @@
 //! `livesession sessions`: asks the index about sessions.
 //!
-//! Reads the file and nothing else; needs neither Kafka nor the worker.
+//! Reads the file and nothing else; needs neither Kafka nor the worker. Only `open` does, which asks the changelog.
+
+mod open;
 
 use super::answer::{Form, IndexFile, Rows, Style, json_line, length};
 use super::exit::{Exit, Failure};
@@ -36,6 +38,7 @@ enum Action {
     },
     /// Says which files to join, in which order, to get one film of a session.
     Splice(Splice),
+    Open(open::Args),
 }
 
 #[derive(clap::Args, Debug)]
@@ -91,6 +94,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
             Ok(Exit::Ok)
         }
         Action::Splice(args) => splice(&args, out),
+        Action::Open(args) => open::run(&args, out),
     }
 }
 

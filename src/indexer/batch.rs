@@ -40,16 +40,28 @@ impl Batch {
     ///
     /// [`Failure::Record`] if it is no session that this program knows how to read.
     pub fn push(&mut self, topic: &str, record: Read<'_>) -> Result<(), Failure> {
-        let rows = read(record.value).map_err(|source| Failure::Record {
-            topic: topic.to_owned(),
-            partition: record.partition,
-            offset: record.offset,
-            source,
-        })?;
+        let rows = Batch::read(topic, record)?;
         self.records.push(rows);
         self.bytes += record.value.map_or(0, <[u8]>::len);
         self.ends.insert(record.partition, record.offset + 1);
         Ok(())
+    }
+
+    /// Returns the rows of a record.
+    ///
+    /// # Errors
+    ///
+    /// As [`Batch::push`].
+    pub fn read(topic: &str, record: Read<'_>) -> Result<rows::Record, Failure> {
+        let read = |value: Option<&[u8]>| -> Result<rows::Record, Unreadable> {
+            Ok(projection::to_rows(&session::decode(value.ok_or(Unreadable::Null)?)?))
+        };
+        read(record.value).map_err(|source| Failure::Record {
+            topic: topic.to_owned(),
+            partition: record.partition,
+            offset: record.offset,
+            source,
+        })
     }
 
     pub fn records(&self) -> &[rows::Record] {
@@ -84,12 +96,6 @@ impl Batch {
         self.bytes = 0;
         self.ends.clear();
     }
-}
-
-/// Returns the rows of a record's value.
-pub fn read(value: Option<&[u8]>) -> Result<rows::Record, Unreadable> {
-    let value = value.ok_or(Unreadable::Null)?;
-    Ok(projection::to_rows(&session::decode(value)?))
 }
 
 #[cfg(test)]

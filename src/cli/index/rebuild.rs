@@ -1,0 +1,58 @@
+//! `livesession index rebuild`: fills the index anew from the topic, under those who read it.
+
+use super::topic::{Progress, Topic};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::indexing;
+use crate::cli::output::Output;
+use crate::cli::settings::AllSettings;
+use crate::index::{Advance, Rebuild};
+use crate::indexer::Batch;
+
+/// Runs the command.
+///
+/// The index is as it was until everything was read. A running indexer notices and goes on where the new filling ends.
+pub fn run(settings: &AllSettings, yes: bool, out: &mut Output) -> Result<Exit, Failure> {
+    let config = settings.load()?.config;
+    let path = &config.index.path;
+    let topic = Topic::open(&config, &config.topics.output)?;
+    if topic.is_cut() && path.exists() && !yes {
+        let cut: Vec<String> = topic
+            .ends
+            .iter()
+            .filter(|(_, ends)| ends.start > 0)
+            .map(|(partition, ends)| format!("\n  partition {partition} begins at offset {}", ends.start))
+            .collect();
+        let message = format!(
+            "topic {:?} no longer has its first records, and the index may have sessions of them that would be lost: say --yes \
+             to fill it with what the topic still has{}",
+            topic.name,
+            cut.concat()
+        );
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let mut rebuild = Rebuild::begin(path, &indexing::origin(&config))?;
+    let mut progress = Progress::new("rebuilding the index");
+    let (mut batch, mut sessions) = (Batch::default(), 0);
+    for (partition, ends) in &topic.ends {
+        topic.begin(*partition, ends.start, ends.end)?;
+        while let Some(pushed) = topic.next(|read, _| batch.push(&topic.name, read))? {
+            pushed.map_err(indexing::failure)?;
+            progress.count();
+            if batch.is_full() {
+                sessions = rebuild.writer().apply(batch.records(), &[])?.change;
+                batch.clear();
+            }
+        }
+    }
+    let advance = |(partition, end): (&i32, i64)| Advance {
+        topic_id: topic.id.clone(),
+        partition: *partition,
+        from: None,
+        to: end,
+    };
+    let advances: Vec<Advance> = topic.ends.iter().map(|(partition, ends)| advance((partition, ends.end))).collect();
+    sessions = sessions.max(rebuild.writer().apply(batch.records(), &advances)?.change);
+    rebuild.finish()?;
+    out.line(&format!("filled {} with {} records, {sessions} of them new revisions", path.display(), progress.read()))?;
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,106 @@
+//! The sessions topic as a whole, for commands that compare the index with it or fill it anew.
+//!
+//! Reads what is committed, partition by partition, up to an end that was taken before: such a command ends although sessions
+//! are published meanwhile.
+
+use std::collections::btree_map::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::cli::clients;
+use crate::cli::exit::{Exit, Failure};
+use crate::clock;
+use crate::config::Config;
+use crate::indexer::Read;
+use crate::kafka::LogEnds;
+use crate::kafka::scan::{self, Scan};
+use crate::kafka::tail::{self, Tail};
+
+/// How long an answer, and the next record, may take.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often progress is told.
+const TELL: Duration = Duration::from_secs(10);
+
+/// A topic, its id, and how far its partitions go.
+pub struct Topic {
+    pub name: String,
+    pub id: String,
+    pub ends: BTreeMap<i32, LogEnds>,
+    scan: Scan,
+}
+
+impl Topic {
+    /// Asks for the sessions topic of a configuration.
+    pub fn open(config: &Config, name: &str) -> Result<Topic, Failure> {
+        let kafka = clients::settings(config, 0)?;
+        let description = Tail::new(&kafka, name).and_then(|tail| tail.describe(PATIENCE)).map_err(tail_failure)?;
+        let scan = Scan::new(&kafka, PATIENCE).map_err(scan_failure)?;
+        let mut ends = BTreeMap::new();
+        for partition in 0..description.partitions {
+            ends.insert(partition, scan.ends(name, partition).map_err(scan_failure)?);
+        }
+        Ok(Topic { name: name.to_owned(), id: description.id, ends, scan })
+    }
+
+    /// Returns whether the topic no longer has its first records.
+    pub fn is_cut(&self) -> bool {
+        self.ends.values().any(|ends| ends.start > 0)
+    }
+
+    /// Begins to read a partition from `from` to before `end`.
+    pub fn begin(&self, partition: i32, from: i64, end: i64) -> Result<(), Failure> {
+        self.scan.begin(&self.name, partition, from, end).map_err(scan_failure)
+    }
+
+    /// Hands the next record to `each`; returns `None` at the end.
+    pub fn next<T>(&self, each: impl FnOnce(Read<'_>, Option<&[u8]>) -> T) -> Result<Option<T>, Failure> {
+        let Some(record) = self.scan.next().map_err(scan_failure)? else { return Ok(None) };
+        let read = Read { partition: record.partition(), offset: record.offset(), value: record.value() };
+        Ok(Some(each(read, record.key())))
+    }
+}
+
+/// Tells now and then, on standard error, how far a command is.
+pub struct Progress {
+    what: &'static str,
+    read: u64,
+    tell_at: Instant,
+}
+
+impl Progress {
+    pub fn new(what: &'static str) -> Progress {
+        Progress { what, read: 0, tell_at: clock::instant() + TELL }
+    }
+
+    /// Counts a record.
+    pub fn count(&mut self) {
+        self.read += 1;
+        if self.read.is_multiple_of(1_024) && clock::instant() >= self.tell_at {
+            self.tell_at = clock::instant() + TELL;
+            crate::cli::tell(&format!("{}: {} records\n", self.what, self.read));
+        }
+    }
+
+    pub fn read(&self) -> u64 {
+        self.read
+    }
+}
+
+fn tail_failure(error: tail::Error) -> Failure {
+    let exit = match error {
+        tail::Error::Away { .. } => Exit::Kafka,
+        tail::Error::Missing { .. } | tail::Error::Refused { .. } => Exit::Config,
+        tail::Error::Moved { .. } => Exit::Later,
+        tail::Error::Rebuild { .. } => Exit::Defect,
+    };
+    Failure::caused_by(exit, "Kafka does not answer as it should", error)
+}
+
+fn scan_failure(error: scan::Error) -> Failure {
+    let exit = match error {
+        scan::Error::Away { .. } => Exit::Kafka,
+        scan::Error::Refused { .. } => Exit::Config,
+        scan::Error::Gone { .. } => Exit::Later,
+    };
+    Failure::caused_by(exit, "Kafka does not answer as it should", error)
+}

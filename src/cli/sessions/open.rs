@@ -1,0 +1,165 @@
+//! `livesession sessions open`: which sessions are open, why, and when each closes at the earliest.
+//!
+//! Asks the changelog, which holds what the workers have committed; joins no group, so it disturbs nobody. The state is built
+//! as a worker would build it, and asked what it waits for.
+//!
+//! A worker may be committing meanwhile. What it writes to a partition in one transaction ends with the marker, so records
+//! behind the last marker are part of a transaction that was not read whole, and are left out.
+
+use serde::Serialize;
+
+use crate::cli::answer::{Form, Rows, Style, json_line, length};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::index::topic::Topic;
+use crate::cli::output::Output;
+use crate::cli::run;
+use crate::cli::settings::AllSettings;
+use crate::cli::tell;
+use crate::config::Config;
+use crate::grouping::{Clock, Outlook, Policy, Waiting};
+use crate::partition::{Partition, RestoreError};
+use crate::time::Timestamp;
+use crate::wire::changelog::{MARKER_KEY, Reducer};
+use crate::wire::session::{self, SessionRecord, Source};
+
+/// Lists open sessions from the changelog, what each waits for, and when it closes at the earliest.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Key of one stream: app/appname/stream_id
+    #[arg(long, value_name = "KEY")]
+    stream: Option<String>,
+    #[command(flatten)]
+    style: Style,
+    #[command(flatten)]
+    settings: AllSettings,
+}
+
+/// An open session as it is printed.
+#[derive(Debug, Serialize)]
+struct Open {
+    /// `next_file`, `off_air`, `on_air` or `nothing`.
+    waiting: &'static str,
+    off_air_since: Option<String>,
+    /// The watermark has to be greater than this.
+    closes_after: String,
+    /// The wall time at which it will be, if nothing else arrives on its partition.
+    expected_at: Option<String>,
+    session: SessionRecord,
+    #[serde(skip)]
+    times: Times,
+}
+
+/// The times again, for a table.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    since: Option<Timestamp>,
+    closes_after: Timestamp,
+    expected_at: Option<Timestamp>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, out: &mut Output) -> Result<Exit, Failure> {
+    let config = args.settings.load()?.config;
+    let policy = run::policy(&config)?;
+    let topic = Topic::open(&config, &config.changelog_topic())?;
+    let mut open = Vec::new();
+    for (partition, ends) in &topic.ends {
+        topic.begin(*partition, ends.start, ends.end)?;
+        let Some(state) = state(&topic, *partition, &config, &policy)? else { continue };
+        let clock = state.clock();
+        let wanted = |outlook: &Outlook| args.stream.as_deref().is_none_or(|stream| *outlook.session.stream == *stream);
+        for outlook in state.grouper().outlook().into_iter().filter(wanted) {
+            open.push(describe(&outlook, &config.topics.input, *partition, clock)?);
+        }
+    }
+    open.sort_by(|a, b| {
+        let key = |open: &Open| (open.times.closes_after, open.session.stream.key.clone(), open.session.start);
+        key(a).cmp(&key(b))
+    });
+    let form = args.style.form(out);
+    if form == Form::Ndjson {
+        for open in &open {
+            json_line(open, out)?;
+        }
+    } else {
+        table(&open, form, &args.style).write(out)?;
+    }
+    out.flush()?;
+    if open.is_empty() && form == Form::Table {
+        tell("no open sessions\n");
+    }
+    Ok(Exit::Ok)
+}
+
+/// Builds the state of the partition that is being read; `None` if it has none.
+fn state(topic: &Topic, partition: i32, config: &Config, policy: &Policy) -> Result<Option<Partition>, Failure> {
+    let unreadable = |error: RestoreError| {
+        let exit = if matches!(error, RestoreError::UnsafeChange(_)) { Exit::Config } else { Exit::Defect };
+        Failure::caused_by(exit, format!("cannot read the state of partition {partition} in {}", topic.name), error)
+    };
+    let mut reducer = Reducer::default();
+    let mut transaction: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::new();
+    let keep = |value: Option<&[u8]>, key: Option<&[u8]>| (key.unwrap_or_default().to_vec(), value.map(<[u8]>::to_vec));
+    while let Some(record) = topic.next(|read, key| keep(read.value, key))? {
+        let is_last = record.0 == MARKER_KEY.as_bytes();
+        transaction.push(record);
+        if is_last {
+            for (key, value) in transaction.drain(..) {
+                reducer.apply(&key, value.as_deref()).map_err(|error| unreadable(error.into()))?;
+            }
+        }
+    }
+    Partition::restore(policy.clone(), run::key_parts(config), reducer).map_err(unreadable)
+}
+
+fn describe(outlook: &Outlook, input: &str, partition: i32, clock: Option<Clock>) -> Result<Open, Failure> {
+    let mut bytes = Vec::new();
+    session::encode(&outlook.session, Source { topic: input, partition }, &mut bytes);
+    let session = session::decode(&bytes)
+        .map_err(|error| Failure::caused_by(Exit::Defect, "cannot read back an open session", error))?;
+    let (waiting, since) = match outlook.waiting {
+        Waiting::NextFile => ("next_file", None),
+        Waiting::OffAir { since } => ("off_air", Some(since)),
+        Waiting::OnAir => ("on_air", None),
+        Waiting::Nothing => ("nothing", None),
+    };
+    // Punctuation adds to the watermark what has passed since.
+    let expected_at = clock
+        .filter(|clock| clock.watermark <= outlook.closes_after)
+        .map(|clock| clock.at + outlook.closes_after.since(clock.watermark));
+    let times = Times { since, closes_after: outlook.closes_after, expected_at };
+    Ok(Open {
+        waiting,
+        off_air_since: since.map(|since| since.to_string()),
+        closes_after: outlook.closes_after.to_string(),
+        expected_at: expected_at.map(|at| at.to_string()),
+        session,
+        times,
+    })
+}
+
+fn table(open: &[Open], form: Form, style: &Style) -> Rows {
+    let header =
+        ["stream", "start", "end", "duration", "segments", "waiting", "closes_after", "expected_at", "session_id"];
+    let mut rows = Rows::new(form, &header);
+    for Open { waiting, session, times, .. } in open {
+        let reason = match (*waiting, times.since) {
+            ("off_air", Some(since)) => format!("late notifications (off air since {})", style.tz.show(since)),
+            ("on_air", _) => "the push to end".to_owned(),
+            ("nothing", _) => "the next transaction".to_owned(),
+            _ => "a next file, which may be half recorded".to_owned(),
+        };
+        rows.push(vec![
+            session.stream.key.clone(),
+            style.tz.show(session.start),
+            style.tz.show(session.end),
+            length(session.duration_ms),
+            session.segments.len().to_string(),
+            reason,
+            style.tz.show(times.closes_after),
+            times.expected_at.map_or(String::new(), |at| style.tz.show(at)),
+            session.session_id.to_string(),
+        ]);
+    }
+    rows
+}
