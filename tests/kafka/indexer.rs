@@ -5,23 +5,30 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use livesession::index::{Reader, Select, StatusFilter};
 use livesession::kafka::admin::{Admin, Creation, NewTopicSettings};
 use livesession::kafka::settings as client;
 use livesession::projection;
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use serde_json::Value;
 
-use crate::broker::{self, Broker};
+use crate::broker::{self, Broker, wait_until};
 use crate::deployment::Deployment;
 use crate::process::{PATIENCE, Worker};
-use crate::traffic::{self, RULES, Traffic};
+use crate::traffic::{self, RULES, Random, Traffic};
 use crate::{Body, Test};
 
 pub const TESTS: &[Test] = &[
     test("run_keeps_an_index_that_agrees_with_the_topic", agrees),
     test("index_alone_fills_the_index_and_answers", alone),
     test("second_indexer_of_a_file_stops", twin),
+    test("killed_indexer_ends_in_the_index_of_a_rebuild", killed),
+    test("record_that_cannot_be_read_stops_the_indexer", unreadable),
+    test("index_that_cannot_be_written_is_told_at_the_start", unwritable),
 ];
 
 const fn test(name: &'static str, body: fn(&Broker)) -> Test {
@@ -79,6 +86,30 @@ impl Indexed {
         Worker::start_as(name, "index", &self.deployment.settings)
     }
 
+    /// Returns the path of a second index.
+    pub fn other(&self) -> PathBuf {
+        self.path.with_extension("other.db")
+    }
+
+    /// Runs a command with the settings of the deployment.
+    pub fn command(&self, arguments: &[&str]) -> Run {
+        let file = self.path.with_extension("toml");
+        fs::write(&file, self.deployment.settings.toml()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_livesession"));
+        let output = command.args(arguments).arg("--config").arg(&file).env_clear().output().unwrap();
+        fs::remove_file(&file).unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let code = output.status.code().expect("ended by itself");
+        Run { code, stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// Runs a command that has to succeed; returns what it printed.
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let run = self.command(arguments);
+        assert_eq!(run.code, 0, "{arguments:?}: {run:?}");
+        run.stdout
+    }
+
     /// Waits until everything that was published is in the index.
     pub fn wait_indexed(&self, worker: &mut Worker) {
         let expected = traffic::newest(&self.deployment);
@@ -95,11 +126,21 @@ impl Indexed {
 
 impl Drop for Indexed {
     fn drop(&mut self) {
-        for suffix in ["", "-wal", "-shm"] {
-            // A file that stays behind only takes space.
-            let _ = fs::remove_file(format!("{}{suffix}", self.path.display()));
+        for path in [&self.path, &self.other()] {
+            for suffix in ["", "-wal", "-shm"] {
+                // A file that stays behind only takes space.
+                let _ = fs::remove_file(format!("{}{suffix}", path.display()));
+            }
         }
     }
+}
+
+/// What a command left behind.
+#[derive(Debug)]
+pub struct Run {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 fn revision(session: &Value) -> i64 {
@@ -183,4 +224,75 @@ fn twin(broker: &Broker) {
     indexed.wait_indexed(&mut other);
     other.stop();
     indexed.assert_agrees();
+}
+
+/// Killed at any moment between its start and a while after its first transaction, twenty times, while sessions are
+/// published.
+fn killed(broker: &Broker) {
+    const KILLS: usize = 20;
+    let (indexed, traffic) = (Indexed::new(broker, 2), Traffic::generate(26, 2, 120));
+    let mut random = Random::new(26);
+    let mut publisher = indexed.deployment.start_ready("publisher");
+    let mut moved = 0;
+    for kill in 0..KILLS {
+        traffic.produce_part(&indexed.deployment, kill, KILLS);
+        let before = revisions(&indexed.path);
+        let mut indexer = indexed.start("victim");
+        wait_until(Duration::from_millis(random.below(1_200)), || false);
+        assert!(!indexer.has_ended(), "kill {kill}: {}", indexer.log());
+        indexer.kill9();
+        moved += usize::from(revisions(&indexed.path) != before);
+    }
+    indexed.deployment.wait_read(&mut publisher);
+    publisher.stop();
+    assert!((1..KILLS).contains(&moved), "{moved} of {KILLS} kills came after a transaction: some should, not all");
+    let mut indexer = indexed.start("survivor");
+    indexer.wait_ready();
+    indexed.wait_indexed(&mut indexer);
+    indexer.stop();
+    indexed.assert_agrees();
+    indexed.ok(&["index", "rebuild", "--index.path", indexed.other().to_str().unwrap()]);
+    assert_eq!(all(&indexed.path), all(&indexed.other()));
+    assert_eq!(offsets(&indexed.path), offsets(&indexed.other()));
+}
+
+/// Returns the next offset of each partition that has sessions.
+fn offsets(path: &Path) -> Vec<(String, i32, i64)> {
+    let mut reader = Reader::open(path).unwrap();
+    let offsets = reader.view().unwrap().offsets().unwrap();
+    assert!(!offsets.is_empty());
+    offsets
+}
+
+fn unreadable(broker: &Broker) {
+    let (indexed, traffic) = (Indexed::new(broker, 1), Traffic::generate(27, 1, 10));
+    indexed.publish(&traffic, 0, 1);
+    let end = indexed.deployment.end(&indexed.deployment.output, 0);
+    write(&indexed, &indexed.deployment.output, "{\"version\":2}");
+    let mut worker = indexed.start("index");
+    assert_eq!(worker.wait_exit(PATIENCE), 70);
+    let log = worker.log();
+    assert!(log.contains(&format!("cannot index record at offset {end} of partition 0")), "{log}");
+    assert!(log.contains("cannot read session record of version 2, only of version 1"), "{log}");
+}
+
+/// Writes a record as another program would.
+fn write(indexed: &Indexed, topic: &str, value: &str) {
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", &indexed.deployment.bootstrap).create().unwrap();
+    producer.send(BaseRecord::<str, str>::to(topic).partition(0).payload(value)).unwrap();
+    producer.flush(PATIENCE).unwrap();
+}
+
+fn unwritable(broker: &Broker) {
+    let mut indexed = Indexed::new(broker, 1);
+    let missing = indexed.path.with_extension("missing").join("index.db");
+    let own = format!("index.enabled = true\nindex.path = {missing:?}");
+    indexed.deployment.settings = indexed.deployment.settings.clone().with(&own);
+    for subcommand in ["run", "index"] {
+        let run = indexed.command(&[subcommand]);
+        assert_eq!(run.code, 74, "{run:?}");
+        assert!(run.stderr.contains("correct index.path, or set index.enabled to false"), "{run:?}");
+        assert!(run.stderr.contains(missing.to_str().unwrap()), "{run:?}");
+    }
 }

@@ -16,6 +16,7 @@ mod deployment;
 mod dlq;
 mod faults;
 mod fixture;
+mod index_topic;
 mod indexer;
 mod inputs;
 mod mock;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         ("dlq", dlq::TESTS),
         ("indexer", indexer::TESTS),
         ("online", online::TESTS),
+        ("index_topic", index_topic::TESTS),
     ];
     let trials = modules.iter().flat_map(|(module, tests)| tests.iter().map(|test| trial(module, test))).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

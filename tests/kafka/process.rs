@@ -35,7 +35,8 @@ impl Settings {
         self
     }
 
-    fn toml(&self) -> String {
+    /// Returns the text of the file.
+    pub fn toml(&self) -> String {
         self.0.iter().map(|(name, value)| format!("{name} = {value}\n")).collect()
     }
 }
