@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = &[
     test("topic_that_was_made_again_stops_the_indexer_until_a_rebuild", recreated),
     test("topic_that_lost_what_was_not_indexed_stops_the_indexer_until_a_rebuild", cut),
     test("indexer_goes_on_after_a_rebuild_beside_it", rebuilt_beside),
+    test("indexer_waits_for_a_file_that_another_process_has_locked", locked),
     test("verify_finds_every_row_that_somebody_changed", tampered),
     test("open_sessions_say_what_they_wait_for", open),
 ];
@@ -128,6 +129,24 @@ fn rebuilt_beside(broker: &Broker) {
     indexed.ok(&["index", "rebuild"]);
     indexed.ok(&["index", "verify"]);
     indexed.publish(&traffic, 1, 2);
+    indexed.wait_indexed(&mut worker);
+    worker.stop();
+    indexed.assert_agrees();
+}
+
+/// Locked for longer than one attempt waits, and read by the query API meanwhile.
+fn locked(broker: &Broker) {
+    let (indexed, traffic) = (Indexed::new(broker, 1), Traffic::generate(35, 1, 20));
+    let mut worker = indexed.start("index");
+    worker.wait_ready();
+    let sql = Connection::open(&indexed.path).unwrap();
+    sql.execute_batch("BEGIN IMMEDIATE").unwrap();
+    indexed.publish(&traffic, 0, 1);
+    worker.wait_metric("livesession_index_transactions_total{outcome=\"failed\"}", |failed| failed > 0.0);
+    assert!(all(&indexed.path).is_empty());
+    assert_eq!(worker.get("/api/v1/sessions").unwrap().0, 200);
+    assert_eq!(worker.get("/livez").unwrap().0, 200);
+    sql.execute_batch("ROLLBACK").unwrap();
     indexed.wait_indexed(&mut worker);
     worker.stop();
     indexed.assert_agrees();
