@@ -17,6 +17,7 @@ use crate::{Body, Test};
 
 pub const TESTS: &[Test] = &[
     test("topic_that_was_made_again_stops_the_indexer_until_a_rebuild", recreated),
+    test("topic_that_was_made_again_and_is_as_long_stops_the_indexer", replaced),
     test("topic_that_lost_what_was_not_indexed_stops_the_indexer_until_a_rebuild", cut),
     test("indexer_goes_on_after_a_rebuild_beside_it", rebuilt_beside),
     test("indexer_waits_for_a_file_that_another_process_has_locked", locked),
@@ -84,6 +85,30 @@ fn recreated(broker: &Broker) {
     assert!(!all(&indexed.path).is_empty());
 }
 
+/// The new topic has a record at the offset where the indexer goes on: only the topic's id tells.
+fn replaced(broker: &Broker) {
+    let (indexed, traffic) = (Indexed::new(broker, 1), Traffic::generate(36, 1, 20));
+    indexed.publish(&traffic, 0, 1);
+    let mut worker = indexed.start("index");
+    worker.wait_ready();
+    indexed.wait_indexed(&mut worker);
+    let (before, output) = (all(&indexed.path), &indexed.deployment.output);
+    let (records, end) = (indexed.deployment.read(output), indexed.deployment.end(output, 0));
+    worker.freeze();
+    Tools::new(&indexed).delete_topic(output);
+    indexed.create(output, "delete");
+    while indexed.deployment.end(output, 0) <= end {
+        for record in &records {
+            indexed.write(output, std::str::from_utf8(record.value.as_ref().unwrap()).unwrap());
+        }
+    }
+    worker.thaw();
+    assert_eq!(worker.wait_exit(PATIENCE), 78);
+    assert!(worker.log().contains("was deleted and made again"), "{}", worker.log());
+    assert_eq!(indexed.start("index").wait_exit(PATIENCE), 78, "at the start");
+    assert_eq!(all(&indexed.path), before);
+}
+
 fn cut(broker: &Broker) {
     let (indexed, traffic) = (Indexed::new(broker, 1), Traffic::generate(32, 1, 30));
     indexed.publish(&traffic, 0, 2);
@@ -115,10 +140,10 @@ fn cut(broker: &Broker) {
     indexed.ok(&["index", "verify"]);
 }
 
-/// The file is filled anew while an indexer has it open, from before the last sessions: it reads these again.
+/// The file is filled anew while an indexer has it open: once to where the indexer is, once, while it is frozen, to beyond.
 fn rebuilt_beside(broker: &Broker) {
-    let (indexed, traffic) = (Indexed::new(broker, 2), Traffic::generate(33, 2, 30));
-    indexed.publish(&traffic, 0, 2);
+    let (indexed, traffic) = (Indexed::new(broker, 2), Traffic::generate(33, 2, 45));
+    indexed.publish(&traffic, 0, 3);
     let mut worker = indexed.start("index");
     worker.wait_ready();
     indexed.wait_indexed(&mut worker);
@@ -128,7 +153,13 @@ fn rebuilt_beside(broker: &Broker) {
     assert_eq!(indexed.command(&["index", "verify"]).code, 1);
     indexed.ok(&["index", "rebuild"]);
     indexed.ok(&["index", "verify"]);
-    indexed.publish(&traffic, 1, 2);
+    worker.freeze();
+    indexed.publish(&traffic, 1, 3);
+    indexed.ok(&["index", "rebuild"]);
+    worker.thaw();
+    worker.wait_for("the rebuild noticed", PATIENCE, |worker| worker.log().contains("the index was filled anew"));
+    worker.wait_ready();
+    indexed.publish(&traffic, 2, 3);
     indexed.wait_indexed(&mut worker);
     worker.stop();
     indexed.assert_agrees();

@@ -110,6 +110,14 @@ impl Indexed {
         run.stdout
     }
 
+    /// Writes a record to partition 0 of a topic, as another program would.
+    pub fn write(&self, topic: &str, value: &str) {
+        let producer: BaseProducer =
+            ClientConfig::new().set("bootstrap.servers", &self.deployment.bootstrap).create().unwrap();
+        producer.send(BaseRecord::<str, str>::to(topic).partition(0).payload(value)).unwrap();
+        producer.flush(PATIENCE).unwrap();
+    }
+
     /// Waits until everything that was published is in the index.
     pub fn wait_indexed(&self, worker: &mut Worker) {
         let expected = traffic::newest(&self.deployment);
@@ -268,20 +276,12 @@ fn unreadable(broker: &Broker) {
     let (indexed, traffic) = (Indexed::new(broker, 1), Traffic::generate(27, 1, 10));
     indexed.publish(&traffic, 0, 1);
     let end = indexed.deployment.end(&indexed.deployment.output, 0);
-    write(&indexed, &indexed.deployment.output, "{\"version\":2}");
+    indexed.write(&indexed.deployment.output, "{\"version\":2}");
     let mut worker = indexed.start("index");
     assert_eq!(worker.wait_exit(PATIENCE), 70);
     let log = worker.log();
     assert!(log.contains(&format!("cannot index record at offset {end} of partition 0")), "{log}");
     assert!(log.contains("cannot read session record of version 2, only of version 1"), "{log}");
-}
-
-/// Writes a record as another program would.
-fn write(indexed: &Indexed, topic: &str, value: &str) {
-    let producer: BaseProducer =
-        ClientConfig::new().set("bootstrap.servers", &indexed.deployment.bootstrap).create().unwrap();
-    producer.send(BaseRecord::<str, str>::to(topic).partition(0).payload(value)).unwrap();
-    producer.flush(PATIENCE).unwrap();
 }
 
 fn unwritable(broker: &Broker) {
