@@ -50,11 +50,13 @@ struct New<'a> {
     value: &'a str,
     reason: Reason,
     replays: Option<u32>,
+    /// Whether its value was too large to be kept.
+    cut: bool,
     written: Timestamp,
 }
 
 fn letter(value: &str, reason: Reason) -> New<'_> {
-    New { partition: 0, key: Some("room-7"), value, reason, replays: None, written: clock::now() }
+    New { partition: 0, key: Some("room-7"), value, reason, replays: None, cut: false, written: clock::now() }
 }
 
 fn producer(deployment: &Deployment, transactional: bool) -> BaseProducer {
@@ -74,8 +76,9 @@ fn write(deployment: &Deployment, letters: &[New<'_>]) {
 
 fn send(deployment: &Deployment, producer: &BaseProducer, new: &New<'_>) {
     let count = new.replays.map(|count| (dead_letter::REPLAYS.to_owned(), Some(count.to_string().into_bytes())));
-    let carried: Vec<dead_letter::Header> =
-        std::iter::once(("trace".to_owned(), Some(b"t-1".to_vec()))).chain(count).collect();
+    let cut = new.cut.then(|| (dead_letter::CUT.to_owned(), Some(b"9000000".to_vec())));
+    let trace = ("trace".to_owned(), Some(b"t-1".to_vec()));
+    let carried: Vec<dead_letter::Header> = std::iter::once(trace).chain(count).chain(cut).collect();
     let all = dead_letter::headers(&Refused {
         topic: &deployment.config.topics.input,
         partition: new.partition,
@@ -327,9 +330,11 @@ fn limit(broker: &Broker) {
 fn refused(broker: &Broker) {
     let deployment = Deployment::with_topics(broker, 1);
     let counted = |value, count| New { replays: Some(count), ..letter(value, Reason::NoEnd) };
-    write(&deployment, &[counted("third", 2), counted("fourth", 3)]);
+    let cut = New { cut: true, ..letter("", Reason::TooLarge) };
+    write(&deployment, &[counted("third", 2), counted("fourth", 3), cut]);
     assert_eq!(replayed(&deployment, &[], "replayed"), counts(&[("no_end", 1)]));
     assert_eq!(replayed(&deployment, &["--reason", "no_end"], "exhausted"), counts(&[("no_end", 1)]));
+    assert_eq!(replayed(&deployment, &["--reason", "too_large"], "cut"), counts(&[("too_large", 1)]));
     assert_eq!(values(&deployment), ["third"]);
 }
 
