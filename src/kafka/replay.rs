@@ -5,7 +5,16 @@
 //! Offsets and records are in one transaction, so whatever happens the note says what the other topic holds.
 //!
 //! What the note means is the caller's business.
+//!
+//! # Why every transaction looks at the note
+//!
+//! A second replay fences the first one for as long as that keeps its producer. It does not always: after any doubt the
+//! next transaction begins with a new one, which takes the id *back*, and a replay that had slept meanwhile would go on
+//! from what it knew. A worker is held by its membership in a group; here there is none. So the note is read again after
+//! the id is ours for certain, and must be the one that we know: whoever changes it later has fenced us before.
 
+use std::cell::RefCell;
+use std::collections::btree_map::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +27,9 @@ use crate::kafka::scan::Scan;
 pub struct Replay {
     scan: Scan,
     transactions: Transactions,
+    topic: String,
+    /// As they were read or committed last, by partition.
+    notes: RefCell<BTreeMap<i32, String>>,
     timeout: Duration,
 }
 
@@ -28,6 +40,9 @@ pub enum Error {
     Read(#[from] scan::Error),
     #[error(transparent)]
     Write(#[from] transaction::Error),
+    /// Another replay has carried records of the partition since its note was read: begin anew.
+    #[error("another replay has moved on in {topic}/{partition}")]
+    Taken { topic: String, partition: i32 },
 }
 
 impl Replay {
@@ -39,7 +54,8 @@ impl Replay {
         // Asked before the producer is made: it would hide a broker that is away behind a longer wait.
         scan.ends(topic, 0)?;
         let transactions = Transactions::init(settings, topic, Arc::default(), timeout)?;
-        Ok(Replay { scan, transactions, timeout })
+        let notes = RefCell::default();
+        Ok(Replay { scan, transactions, topic: topic.to_owned(), notes, timeout })
     }
 
     /// Returns the reader.
@@ -47,9 +63,28 @@ impl Replay {
         &self.scan
     }
 
-    /// Begins a transaction.
-    pub fn begin(&self) -> Result<(), Error> {
-        Ok(self.transactions.begin()?)
+    /// Returns the notes of partitions, empty where there is none; a transaction over one of them relies on it.
+    pub fn notes(&self, partitions: &[i32]) -> Result<BTreeMap<i32, String>, Error> {
+        let committed = self.scan.committed(&self.topic, partitions)?;
+        let notes: BTreeMap<i32, String> =
+            committed.into_iter().map(|(partition, held)| (partition, held.note)).collect();
+        self.notes.borrow_mut().extend(notes.clone());
+        Ok(notes)
+    }
+
+    /// Begins a transaction over a partition whose note was read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Taken`] if the note is another one now; nothing was sent.
+    pub fn begin(&self, partition: i32) -> Result<(), Error> {
+        self.transactions.begin()?;
+        let mut committed = self.scan.committed(&self.topic, &[partition])?;
+        let now = committed.remove(&partition).map(|held| held.note);
+        if now.as_ref() == self.notes.borrow().get(&partition) {
+            return Ok(());
+        }
+        Err(Error::Taken { topic: self.topic.clone(), partition })
     }
 
     /// Adds a record to the transaction.
@@ -68,7 +103,9 @@ impl Replay {
             doing: "commit the transaction",
             problem: "the reader has no group".to_owned(),
         })?;
-        Ok(self.transactions.commit_with_notes(&[(partition, offset, note)], &member, self.timeout)?)
+        self.transactions.commit_with_notes(&[(partition, offset, note)], &member, self.timeout)?;
+        self.notes.borrow_mut().insert(partition, note.to_owned());
+        Ok(())
     }
 
     /// Aborts the open transaction, if there is one.

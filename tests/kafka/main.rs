@@ -25,6 +25,7 @@ mod outage;
 mod process;
 mod program;
 mod refusals;
+mod replay;
 mod restore;
 mod security;
 mod topics;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         ("indexer", indexer::TESTS),
         ("online", online::TESTS),
         ("index_topic", index_topic::TESTS),
+        ("replay", replay::TESTS),
     ];
     let trials = modules.iter().flat_map(|(module, tests)| tests.iter().map(|test| trial(module, test))).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -10,7 +10,7 @@ use super::super::exit::{Exit, Failure};
 use super::super::output::Output;
 use super::super::startup::scan_failure;
 use super::letter::{Letter, State};
-use super::{Progress, Topic, ledgers, stretch, tell};
+use super::{Progress, Topic, ledgers, read_notes, stretch, tell};
 use crate::kafka::Record;
 use crate::time::Timestamp;
 use crate::wire::kcat;
@@ -27,7 +27,7 @@ fn each(
     mut visit: impl FnMut(Letter),
 ) -> Result<(), Failure> {
     let scan = &topic.scan;
-    let ledgers = ledgers(scan, &topic.name, topic.partitions)?;
+    let ledgers = ledgers(&topic.name, read_notes(scan, &topic.name, topic.partitions)?)?;
     let mut progress = Progress::new();
     for (partition, ledger) in &ledgers {
         let (from, end) = stretch(scan, &topic.name, *partition, since)?;

@@ -5,6 +5,7 @@
 //!
 //! * a filter passes over what it does not select, and a later replay finds it;
 //! * a replay that is killed and repeated sends nothing twice, because records and note are one transaction;
+//! * of two at once one goes on, and the other one stops with an error;
 //! * `list` says what waits.
 //!
 //! Brokers forget a group that has been still for a week (`offsets.retention.minutes`), and everything waits again. A
@@ -177,12 +178,11 @@ fn replay_settings(config: &Config) -> Result<Settings, Failure> {
     Ok(settings)
 }
 
-/// Reads what has been replayed of every partition.
-fn ledgers(scan: &Scan, topic: &str, partitions: i32) -> Result<BTreeMap<i32, Ledger>, Failure> {
-    let all: Vec<i32> = (0..partitions).collect();
+/// Returns what the notes say has been replayed, by partition.
+fn ledgers(topic: &str, notes: impl IntoIterator<Item = (i32, String)>) -> Result<BTreeMap<i32, Ledger>, Failure> {
     let mut ledgers = BTreeMap::new();
-    for (partition, committed) in scan.committed(topic, &all).map_err(scan_failure)? {
-        let ledger = Ledger::parse(&committed.note).map_err(|problem| {
+    for (partition, note) in notes {
+        let ledger = Ledger::parse(&note).map_err(|problem| {
             let text = format!(
                 "cannot read what has been replayed of {topic}/{partition}: {problem}; to begin anew, delete the group \
                  with kafka-consumer-groups --delete"
@@ -192,6 +192,13 @@ fn ledgers(scan: &Scan, topic: &str, partitions: i32) -> Result<BTreeMap<i32, Le
         ledgers.insert(partition, ledger);
     }
     Ok(ledgers)
+}
+
+/// Reads what the group has noted, for somebody who only looks.
+fn read_notes(scan: &Scan, topic: &str, partitions: i32) -> Result<BTreeMap<i32, String>, Failure> {
+    let all: Vec<i32> = (0..partitions).collect();
+    let committed = scan.committed(topic, &all).map_err(scan_failure)?;
+    Ok(committed.into_iter().map(|(partition, held)| (partition, held.note)).collect())
 }
 
 /// Returns from where to where a partition is to be read.

@@ -22,7 +22,7 @@ use super::super::startup::scan_failure;
 use super::super::topics::ANSWER_TIMEOUT;
 use super::ledger::{Ledger, MAX_NOTE_BYTES};
 use super::letter::{Letter, State, split_headers};
-use super::{Progress, count_partitions, ledgers, replay_settings, stretch};
+use super::{Progress, count_partitions, ledgers, read_notes, replay_settings, stretch};
 use crate::clock;
 use crate::config::Config;
 use crate::kafka::replay::{self, Replay};
@@ -79,10 +79,13 @@ pub fn run(config: Config, request: Request, style: &Style, out: &mut Output) ->
     };
     let result = if request.dry_run {
         let scan = Scan::new(&settings, ANSWER_TIMEOUT).map_err(scan_failure)?;
-        pass.run(&scan, None, partitions)
+        let notes = read_notes(&scan, &topic, partitions)?;
+        pass.run(&scan, None, notes)
     } else {
         let replay = Replay::connect(&settings, &topic, ANSWER_TIMEOUT).map_err(replay_failure)?;
-        let result = pass.run(replay.scan(), Some(&replay), partitions);
+        let all: Vec<i32> = (0..partitions).collect();
+        let notes = replay.notes(&all).map_err(replay_failure)?;
+        let result = pass.run(replay.scan(), Some(&replay), notes);
         if result.is_err() {
             // Readers of the input wait for an open transaction. That it could not be aborted adds nothing to the first
             // failure: the broker, or the next replay, does it.
@@ -130,8 +133,8 @@ impl Batch {
 
 impl Pass<'_> {
     /// Replays all partitions; without `replay` it only counts.
-    fn run(&mut self, scan: &Scan, replay: Option<&Replay>, partitions: i32) -> Result<(), Failure> {
-        for (partition, ledger) in ledgers(scan, self.topic, partitions)? {
+    fn run(&mut self, scan: &Scan, replay: Option<&Replay>, notes: BTreeMap<i32, String>) -> Result<(), Failure> {
+        for (partition, ledger) in ledgers(self.topic, notes)? {
             if self.left > 0 {
                 self.partition(scan, replay, partition, ledger)?;
             }
@@ -226,7 +229,7 @@ impl Pass<'_> {
         batch: &mut Batch,
     ) -> Result<(), Failure> {
         if batch.begun.is_none() {
-            replay.begin().map_err(replay_failure)?;
+            replay.begin(record.partition()).map_err(replay_failure)?;
             batch.begun = Some(clock::instant());
         }
         let headers = record.headers();
@@ -313,17 +316,17 @@ fn write(
 /// Returns how a replay ends that could not go on; what was committed before stays.
 fn replay_failure(error: replay::Error) -> Failure {
     use transaction::Error as Write;
+    const TAKEN: &str = "another replay of this application has taken over";
     let (exit, text) = match error {
         replay::Error::Read(error) => return scan_failure(error),
+        replay::Error::Taken { .. } => (Exit::Config, TAKEN),
         replay::Error::Write(Write::Abort { .. }) => {
             (Exit::Later, "could not replay: run it again, nothing is sent twice")
         }
         replay::Error::Write(Write::Rebuild { .. }) => {
             (Exit::Kafka, "could not replay: run it again, nothing is sent twice")
         }
-        replay::Error::Write(Write::Fenced { .. }) => {
-            (Exit::Config, "another replay of this application has taken over")
-        }
+        replay::Error::Write(Write::Fenced { .. }) => (Exit::Config, TAKEN),
         replay::Error::Write(Write::Refused { .. }) => (Exit::Config, "Kafka does not do what was asked"),
         replay::Error::Write(Write::Stop { .. }) => (Exit::Defect, "cannot replay"),
     };
