@@ -109,11 +109,18 @@ impl Admin {
             Some(error) => return Err(self.sort(doing(), KafkaError::MetadataFetch(error.into()))),
         }
         let partitions = found.partitions();
+        let settings = self.settings_of(name).map_err(|error| self.sort(doing(), error))?;
+        if settings.is_empty() {
+            // rdkafka drops the broker's error: a topic without settings is one whose settings we may not see. Taken as it
+            // comes, every one of them would seem to be wrong.
+            let reason = format!("it does not show the settings of topic {name:?}: allow DescribeConfigs on it");
+            return Err(Error::Refused { reason });
+        }
         Ok(Some(Topic {
             name: name.to_owned(),
             partitions: partitions.len() as u32,
             replicas: partitions.first().map_or(0, |partition| partition.replicas().len() as u32),
-            settings: self.settings_of(name).map_err(|error| self.sort(doing(), error))?,
+            settings,
         }))
     }
 
