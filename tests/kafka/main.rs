@@ -10,6 +10,7 @@
 //! Without a broker a test is reported as ignored, with the reason: never as passed. Tests run one at a time, since they
 //! share one broker and measure time. Each takes topics, groups and transactional ids of its own.
 
+mod acl;
 mod adapter;
 mod broker;
 mod deployment;
@@ -19,6 +20,7 @@ mod fixture;
 mod index_topic;
 mod indexer;
 mod inputs;
+mod login;
 mod mock;
 mod online;
 mod outage;
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         ("faults", faults::TESTS),
         ("refusals", refusals::TESTS),
         ("inputs", inputs::TESTS),
+        ("login", login::TESTS),
         ("dlq", dlq::TESTS),
         ("indexer", indexer::TESTS),
         ("online", online::TESTS),

@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use livesession::kafka::admin::{self, Admin};
@@ -23,26 +24,41 @@ pub const TESTS: &[Test] =
 /// A refusal comes within this.
 const SOON: Duration = Duration::from_secs(5);
 
-/// A broker with a listener for passwords and one for client certificates.
-struct Secure {
-    broker: Broker,
-    sasl: String,
-    mtls: String,
-    keys: PathBuf,
+/// The password of all users.
+pub const PASSWORD: &str = "pw-7Qv2xk";
+
+/// A broker with a listener for passwords, one for client certificates, and one that only encrypts.
+///
+/// User `alice` and the client certificate may do everything, user `bob` what he is allowed to.
+pub struct Secure {
+    pub broker: Broker,
+    pub sasl: String,
+    pub mtls: String,
+    pub tls: String,
+    pub keys: PathBuf,
 }
 
 impl Secure {
-    fn launch() -> Result<Secure, String> {
-        let keys = broker::temporary().join(format!("keys-{}", std::process::id()));
+    pub fn launch() -> Result<Secure, String> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let keys = broker::temporary().join(format!("keys-{}-{number}", std::process::id()));
         fs::create_dir_all(&keys).map_err(|error| format!("cannot create {}: {error}", keys.display()))?;
         certificates(&keys)?;
-        let (sasl, mtls) = (broker::free_port()?, broker::free_port()?);
-        let listeners = format!("CLIENTS://127.0.0.1:{{clients}},SASL://127.0.0.1:{sasl},MTLS://127.0.0.1:{mtls}");
+        let (sasl, mtls, tls) = (broker::free_port()?, broker::free_port()?, broker::free_port()?);
+        let listeners = format!(
+            "CLIENTS://127.0.0.1:{{clients}},SASL://127.0.0.1:{sasl},MTLS://127.0.0.1:{mtls},TLS://127.0.0.1:{tls}"
+        );
         let extra = format!(
             "listeners={listeners},CTL://127.0.0.1:{{controller}}\n\
              advertised.listeners={listeners}\n\
-             listener.security.protocol.map=CLIENTS:PLAINTEXT,CTL:PLAINTEXT,SASL:SASL_SSL,MTLS:SSL\n\
-             sasl.enabled.mechanisms=SCRAM-SHA-256\n\
+             listener.security.protocol.map=CLIENTS:PLAINTEXT,CTL:PLAINTEXT,SASL:SASL_SSL,MTLS:SSL,TLS:SSL\n\
+             sasl.enabled.mechanisms=SCRAM-SHA-256,PLAIN\n\
+             listener.name.sasl.plain.sasl.jaas.config=\
+             org.apache.kafka.common.security.plain.PlainLoginModule required \
+             user_alice=\"{PASSWORD}\" user_bob=\"{PASSWORD}\";\n\
+             authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+             super.users=User:ANONYMOUS;User:alice;User:CN=client\n\
              listener.name.sasl.scram-sha-256.sasl.jaas.config=\
              org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
              ssl.keystore.type=PEM\n\
@@ -52,9 +68,10 @@ impl Secure {
              listener.name.mtls.ssl.client.auth=required\n",
             keys = keys.display()
         );
-        let broker = Broker::launch(&extra, &["--add-scram", "SCRAM-SHA-256=[name=alice,password=right]"])?;
+        let scram = format!("SCRAM-SHA-256=[name=alice,password={PASSWORD}]");
+        let broker = Broker::launch(&extra, &["--add-scram", &scram])?;
         let address = |port| format!("127.0.0.1:{port}");
-        Ok(Secure { broker, sasl: address(sasl), mtls: address(mtls), keys })
+        Ok(Secure { broker, sasl: address(sasl), mtls: address(mtls), tls: address(tls), keys })
     }
 
     fn file(&self, name: &str) -> Option<String> {
@@ -122,7 +139,7 @@ fn logins() -> Result<(), String> {
     let world = World::new(&secure.broker, 1);
     let connect = |settings: &Settings| Client::connect(settings, &world.input, &world.changelog, PATIENCE);
 
-    for right in [secure.password(&world, "right"), secure.certificate(&world)] {
+    for right in [secure.password(&world, PASSWORD), secure.certificate(&world)] {
         assert_eq!(right.check(), Ok(()));
         let client = connect(&right).unwrap();
         wait_for_assignment(&client);
@@ -135,7 +152,7 @@ fn logins() -> Result<(), String> {
     let anonymous = Settings { certificate_file: None, key_file: None, ..secure.certificate(&world) };
     let wrong = [
         ("password", secure.password(&world, "wrong")),
-        ("authority and password", stranger(secure.password(&world, "right"))),
+        ("authority and password", stranger(secure.password(&world, PASSWORD))),
         ("authority", stranger(secure.certificate(&world))),
         ("certificate", anonymous),
     ];
