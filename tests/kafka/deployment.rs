@@ -8,7 +8,7 @@ use livesession::kafka::admin::{Admin, Creation, NewTopicSettings};
 use livesession::kafka::settings as client;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{Header, Headers as _, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
@@ -190,7 +190,7 @@ impl Deployment {
     pub fn committed(&self) -> Vec<Option<i64>> {
         let mut list = TopicPartitionList::new();
         list.add_partition_range(&self.input, 0, self.partitions - 1);
-        let answer = self.asker.committed_offsets(list, PATIENCE).unwrap();
+        let answer = ask("the group's offsets", || self.asker.committed_offsets(list.clone(), PATIENCE));
         answer.elements().iter().map(|element| element.offset().to_raw().filter(|offset| *offset >= 0)).collect()
     }
 
@@ -203,7 +203,7 @@ impl Deployment {
 
     /// Returns the next offset of a log, open transactions counted.
     pub fn end(&self, topic: &str, partition: i32) -> i64 {
-        self.asker.fetch_watermarks(topic, partition, PATIENCE).unwrap().1
+        ask("the end of a log", || self.asker.fetch_watermarks(topic, partition, PATIENCE)).1
     }
 
     /// Returns the next offsets of a topic, by partition.
@@ -239,12 +239,12 @@ impl Deployment {
             .set("enable.partition.eof", "true")
             .create()
             .unwrap();
-        let metadata = reader.fetch_metadata(Some(topic), PATIENCE).unwrap();
+        let metadata = ask("the partitions of a topic", || reader.fetch_metadata(Some(topic), PATIENCE));
         let partitions = i32::try_from(metadata.topics()[0].partitions().len()).unwrap();
         let mut list = TopicPartitionList::new();
         let mut ends = BTreeMap::new();
         for partition in 0..partitions {
-            let (start, end) = self.asker.fetch_watermarks(topic, partition, PATIENCE).unwrap();
+            let (start, end) = ask("the ends of a log", || self.asker.fetch_watermarks(topic, partition, PATIENCE));
             if start < end {
                 list.add_partition_offset(topic, partition, Offset::Offset(start)).unwrap();
                 ends.insert(partition, end);
@@ -308,6 +308,23 @@ fn own(record: &rdkafka::message::BorrowedMessage<'_>) -> Found {
         value: record.payload().map(<[u8]>::to_vec),
         headers,
     }
+}
+
+/// Asks until there is an answer: a broker that has just started does not know yet for which groups it is responsible.
+fn ask<T>(what: &str, mut question: impl FnMut() -> KafkaResult<T>) -> T {
+    let mut answer = None;
+    let mut last = None;
+    wait_until(PATIENCE, || match question() {
+        Ok(value) => {
+            answer = Some(value);
+            true
+        }
+        Err(error) => {
+            last = Some(error);
+            false
+        }
+    });
+    answer.unwrap_or_else(|| panic!("no answer in {PATIENCE:?} to what is {what}: {last:?}"))
 }
 
 /// Waits until `condition` holds, for what no worker can be blamed for alone.
