@@ -9,6 +9,7 @@ pub mod answer;
 pub mod clients;
 pub mod completions;
 pub mod config;
+pub mod demo;
 pub mod dlq;
 pub mod exit;
 pub mod group;
@@ -52,6 +53,7 @@ struct Cli {
 #[derive(clap::Subcommand, Debug)]
 enum Command {
     Run(run::Args),
+    Demo(demo::Args),
     Group(group::Args),
     Sessions(sessions::Args),
     Recordings(recordings::Args),
@@ -69,6 +71,7 @@ enum Command {
 fn dispatch(command: Command, out: &mut Output) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => run::run(args, out),
+        Command::Demo(args) => demo::run(args, out),
         Command::Group(args) => group::run(args, out),
         Command::Sessions(args) => sessions::run(args, out),
         Command::Recordings(args) => recordings::run(args, out),

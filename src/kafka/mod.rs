@@ -35,6 +35,7 @@ pub mod admin;
 pub mod client;
 pub mod consumer;
 pub mod context;
+pub mod in_process;
 mod native;
 pub mod properties;
 pub mod record;

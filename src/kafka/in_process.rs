@@ -1,0 +1,50 @@
+//! librdkafka's in-process broker, for `demo`.
+//!
+//! It keeps nothing, stores no transactional offsets, hides no aborted record and fences nobody, so it proves nothing about
+//! exactly-once. It speaks the protocol, which is enough to see the program work where there is no Kafka.
+
+use std::time::Duration;
+
+use rdkafka::config::ClientConfig;
+use rdkafka::error::KafkaResult;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
+
+use super::Cause;
+
+/// How long a record may take to this broker, which is a thread of the same process.
+const DELIVERY: Duration = Duration::from_secs(5);
+
+/// A broker in this process, and a producer that writes to it.
+pub struct InProcess {
+    // Dropped before the broker that it writes to.
+    producer: BaseProducer,
+    cluster: MockCluster<'static, DefaultProducerContext>,
+}
+
+impl InProcess {
+    /// Starts a broker with topics of one partition each. It listens on loopback, and ends with this value.
+    pub fn start(topics: &[&str]) -> Result<InProcess, Cause> {
+        let create = || -> KafkaResult<InProcess> {
+            let cluster = MockCluster::new(1)?;
+            for topic in topics {
+                cluster.create_topic(topic, 1, 1)?;
+            }
+            let mut config = ClientConfig::new();
+            config.set("bootstrap.servers", cluster.bootstrap_servers()).set("linger.ms", "0");
+            Ok(InProcess { producer: config.create()?, cluster })
+        };
+        Ok(create()?)
+    }
+
+    pub fn bootstrap(&self) -> String {
+        self.cluster.bootstrap_servers()
+    }
+
+    /// Writes a record and waits until the broker has it; `timestamp` in ms.
+    pub fn produce(&self, topic: &str, key: &str, value: &[u8], timestamp: i64) -> Result<(), Cause> {
+        let record = BaseRecord::to(topic).key(key).payload(value).timestamp(timestamp);
+        self.producer.send(record).map_err(|(error, _)| error)?;
+        Ok(self.producer.flush(DELIVERY)?)
+    }
+}
