@@ -166,6 +166,14 @@ mod tests {
     }
 
     #[test]
+    fn repeated_hint_with_an_earlier_time_takes_nothing_back() {
+        let state = pushes(&[("a", true, 30), ("a", false, 20), ("a", true, 10)], 0);
+        assert!(state.holds(ms(30)), "it started again after it had ended");
+        let state = pushes(&[("a", true, 10), ("a", false, 30), ("a", false, 20), ("a", true, 25)], 0);
+        assert_eq!(state.off_air_since(), Some(ms(30)));
+    }
+
+    #[test]
     fn push_without_id_is_on_air_again_when_it_starts_again() {
         let state = pushes(&[("", true, 10), ("", false, 20), ("", true, 30)], 0);
         assert!(state.holds(ms(30)));

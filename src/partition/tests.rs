@@ -210,6 +210,32 @@ fn changelog_of_a_partition_whose_sessions_are_all_forgotten_is_the_marker() {
 }
 
 #[test]
+fn batch_of_which_nothing_is_remembered_is_deleted_by_the_first_transaction() {
+    let mut decoder = Decoder::new(Rules::default());
+    let mut live = Partition::new(policy(), KeyParts::AppAppnameStreamId, 0);
+    let mut log = Vec::new();
+    for (offset, value) in [segment(1, 1, 0, 50), segment(2, 2, 9_900, 9_950)].into_iter().enumerate() {
+        live.begin();
+        let record = Record { offset: offset as i64, timestamp: None, value: Some(value.as_bytes()) };
+        live.read(&mut decoder, record, Timestamp::MIN);
+        while !live.settle(9).is_empty() {}
+        log.extend(live.prepare());
+        live.committed();
+    }
+    // As if the deletion had not been written: the marker says that the segment is forgotten, the batch holds it still.
+    log.retain(|(key, value)| !(key == "b/0" && value.is_none()));
+    let mut restored = restore(&log);
+    assert_eq!((restored.grouper.segments(), restored.orphans.clone()), (1, vec![0]));
+    restored.begin();
+    let records = restored.prepare();
+    assert_eq!(records[0], ("b/0".to_owned(), None));
+    restored.committed();
+    restored.begin();
+    let keys: Vec<String> = restored.prepare().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["m"], "once is enough");
+}
+
+#[test]
 fn unsafe_changes_are_refused_and_safe_ones_go_on() {
     let mut decoder = Decoder::new(Rules::default());
     let mut live = Partition::new(policy(), KeyParts::AppAppnameStreamId, 0);
