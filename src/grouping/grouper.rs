@@ -93,6 +93,8 @@ pub struct Grouper {
     pub(super) hint_timers: BinaryHeap<Reverse<(Timestamp, StreamNo)>>,
     /// Sessions to be published, the first one last.
     pub(super) due: Vec<SessionNo>,
+    /// Sessions that may be forgotten when nothing is left to be published.
+    pub(super) forgettable: Vec<SessionNo>,
     /// Frozen sessions to be published before the transaction ends.
     pub(super) frozen: Vec<SessionNo>,
     pub(super) overlay: Option<Overlay>,
@@ -116,6 +118,7 @@ impl Grouper {
             timers: BinaryHeap::new(),
             hint_timers: BinaryHeap::new(),
             due: Vec::new(),
+            forgettable: Vec::new(),
             frozen: Vec::new(),
             overlay: None,
             changes: Changes::default(),
@@ -169,12 +172,12 @@ impl Grouper {
 
     /// Returns how many sessions are remembered.
     pub fn sessions(&self) -> usize {
-        self.sessions.len()
+        self.sessions.len() - self.overlay.as_ref().map_or(0, Overlay::gone)
     }
 
     /// Counts the sessions that have something to publish. Looks at every session.
     pub fn count_open(&self) -> usize {
-        self.sessions.iter().filter(|(_, session)| session.is_dirty()).count()
+        self.remembered().filter(|(_, session)| session.is_dirty()).count()
     }
 
     /// Returns how many streams are remembered.
@@ -187,7 +190,7 @@ impl Grouper {
         /// A segment with its counters, its place in a session and in the table of files.
         const SEGMENT: u64 = size_of::<Segment>() as u64 + 16 + 8 + 24;
         let fixed = self.files.len() as u64 * SEGMENT
-            + self.sessions.len() as u64 * size_of::<Session>() as u64
+            + self.sessions() as u64 * size_of::<Session>() as u64
             + self.streams.len() as u64 * size_of::<Timeline>() as u64;
         fixed + self.text_bytes
     }
@@ -206,7 +209,6 @@ impl Grouper {
             return if is_same { Placement::Duplicate } else { Placement::Conflict };
         }
         let number = stream.unwrap_or_else(|| self.add_stream(arrival.stream));
-        self.save(number);
         let hash = file_hash.unwrap_or_else(|| self.file_hash(number, segment.file_id));
         let kept = Arc::new(Segment::new(arrival.offset, segment));
         self.remember_file(number, hash, &kept);
@@ -225,7 +227,7 @@ impl Grouper {
         }
         if hint.kind != HintKind::RecordEnded {
             let number = self.find_stream(arrival.stream).unwrap_or_else(|| self.add_stream(arrival.stream));
-            self.save(number);
+            self.keep_stream(number);
             let watermark = self.watermark();
             let (policy, timeline) = (&self.policy, &mut self.streams[number as usize]);
             let hints = timeline.hints.get_or_insert_with(|| Box::new(Pushes::new(hint.at)));
@@ -268,7 +270,7 @@ impl Grouper {
 
     /// Returns whether a session would be closed or forgotten if the watermark were `watermark`.
     fn would_act(&mut self, watermark: Timestamp) -> bool {
-        if !self.due.is_empty() || !self.frozen.is_empty() {
+        if !self.due.is_empty() || !self.forgettable.is_empty() || !self.frozen.is_empty() {
             return true;
         }
         while let Some(&Reverse((bound, number))) = self.timers.peek() {
@@ -327,15 +329,25 @@ impl Grouper {
         }
         let continues = self.touched_frozen(number, start, end);
         let survivor = if touched.is_empty() {
-            let session = self.sessions.insert(Session::new(number, segment)) as SessionNo;
+            let session = self.add_session(Session::new(number, segment));
+            self.keep_stream(number);
             self.streams[number as usize].live.insert(touched.start, session);
             session
         } else {
+            if touched.len() > 1 {
+                self.keep_stream(number);
+            }
             let absorbed: Vec<SessionNo> =
                 self.streams[number as usize].live.drain(touched.start + 1..touched.end).collect();
             let survivor = self.streams[number as usize].live[touched.start];
+            // Members are only added to the end, unless sessions join or an older segment becomes the seed.
+            if absorbed.is_empty() && segment.offset() > self.sessions[survivor as usize].seed().offset() {
+                self.keep_session(survivor);
+            } else {
+                self.keep_members(survivor);
+            }
             for other in absorbed {
-                let other = self.sessions.remove(other as usize);
+                let other = self.take_session(other);
                 self.sessions[survivor as usize].absorb(other);
             }
             self.sessions[survivor as usize].add(segment);
@@ -373,9 +385,11 @@ impl Grouper {
     ///
     /// At once and not when its turn comes, because a restore learns of the freeze from what was published.
     pub(super) fn freeze(&mut self, number: StreamNo, index: usize, offset: Offset) {
+        self.keep_stream(number);
         let timeline = &mut self.streams[number as usize];
         let session = timeline.live.remove(index);
         timeline.frozen.push(session);
+        self.keep_session(session);
         self.sessions[session as usize].past_mut().frozen_at = Some(offset);
         self.frozen.push(session);
     }
@@ -410,7 +424,7 @@ impl Grouper {
         self.stream_index.insert_unique(hasher.hash_one(key), number, rehash);
         self.text_bytes += key.len() as u64;
         if let Some(overlay) = &mut self.overlay {
-            overlay.save_new(number);
+            self.streams[number as usize].kept = overlay.keep_new_stream(number);
         }
         number
     }
@@ -428,6 +442,9 @@ impl Grouper {
 
     pub(super) fn remember_file(&mut self, stream: StreamNo, hash: u64, segment: &Arc<Segment>) {
         self.text_bytes += segment.text_bytes();
+        if let Some(overlay) = &mut self.overlay {
+            overlay.added.push((stream, Arc::clone(segment)));
+        }
         let hasher = &self.hasher;
         let rehash = |file: &File| hasher.hash_one((file.stream, file.segment.file_id()));
         self.files.insert_unique(hash, File { stream, segment: Arc::clone(segment) }, rehash);
@@ -438,6 +455,9 @@ impl Grouper {
         if let Ok(entry) = self.files.find_entry(hash, |file| Arc::ptr_eq(&file.segment, segment)) {
             entry.remove();
             self.text_bytes -= segment.text_bytes();
+            if let Some(overlay) = &mut self.overlay {
+                overlay.removed.push((stream, Arc::clone(segment)));
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::grouper::Grouper;
 use super::policy::Policy;
-use super::timeline::{Session, Timeline};
+use super::timeline::{Queue, Session, Timeline};
 use crate::time::Timestamp;
 
 /// Panics with the name of the invariant that does not hold.
@@ -20,20 +20,22 @@ pub fn check(grouper: &Grouper) {
         assert!(live_sessions_are_apart(grouper, timeline), "live_sessions_are_apart: {}", timeline.key);
         listed += timeline.live.len() + timeline.frozen.len();
     }
-    for (number, session) in &grouper.sessions {
+    for (number, session) in grouper.remembered() {
         let timeline = &grouper.streams[session.stream as usize];
-        let number = number as u32;
         let is_listed = timeline.live.contains(&number) != timeline.frozen.contains(&number);
         assert!(is_listed, "every_session_is_on_one_list: {}", timeline.key);
         assert!(bounds_are_those_of_the_members(session), "bounds_are_those_of_the_members: {session:?}");
         assert!(first_member_is_the_seed(session), "first_member_is_the_seed: {session:?}");
         assert!(
-            session.timer < Timestamp::MAX || session.queued || grouper.frozen.contains(&number),
+            session.timer < Timestamp::MAX
+                || session.queue != Queue::Watermark
+                || grouper.nothing_is_late
+                || grouper.frozen.contains(&number),
             "every_session_is_queued_for_something: {session:?}"
         );
         members += session.members.len();
     }
-    assert_eq!(listed, grouper.sessions.len(), "every_session_is_on_one_list");
+    assert_eq!(listed, grouper.sessions(), "every_session_is_on_one_list");
     assert_eq!(members, grouper.files.len(), "every_member_is_known_by_its_file");
 }
 

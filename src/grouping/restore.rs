@@ -103,7 +103,7 @@ impl Grouper {
 
     /// Returns the offsets of all remembered segments, sorted.
     pub fn remembered_offsets(&self) -> Vec<Offset> {
-        let members = self.sessions.iter().flat_map(|(_, session)| &session.members);
+        let members = self.remembered().flat_map(|(_, session)| &session.members);
         let mut offsets: Vec<Offset> = members.map(|segment| segment.offset()).collect();
         offsets.sort_unstable();
         offsets

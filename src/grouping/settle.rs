@@ -11,7 +11,7 @@ use super::grouper::Grouper;
 use super::overlay::HeadChange;
 use super::segment::Segment;
 use super::session::{self, Cause, Head, Publication, Status};
-use super::timeline::{CloseBound, SessionNo, StreamNo};
+use super::timeline::{CloseBound, Queue, SessionNo, StreamNo};
 use crate::time::Timestamp;
 
 impl Grouper {
@@ -29,12 +29,11 @@ impl Grouper {
             }
         }
         let Some(watermark) = self.watermark() else { return publications };
-        let mut forgettable = self.collect_due(watermark);
+        self.collect_due(watermark);
         let mut left = most;
         while let Some(&number) = self.due.last() {
             // It may have grown, frozen or been absorbed since it was queued.
-            let is_queued = self.sessions.get(number as usize).is_some_and(|session| session.queued);
-            if is_queued {
+            if self.is_queued(number, Queue::Publishing) {
                 let close = self.close_bound(number);
                 let cause = close.cause(watermark).filter(|_| self.sessions[number as usize].is_dirty());
                 if let Some(cause) = cause {
@@ -44,27 +43,38 @@ impl Grouper {
                     left -= 1;
                     self.publish(number, Status::Closed, Some(cause), close.bound, &mut publications);
                 }
-                self.sessions[number as usize].queued = false;
-                self.schedule(number);
+                self.wait(number);
             }
             self.due.pop();
         }
-        if self.due.is_empty() {
+        // A set is read once: it has no use for the memory, and its end comes soon.
+        if self.due.is_empty() && !self.nothing_is_late {
             // What was just published may be out of reach already.
-            forgettable.extend(self.collect_due(watermark));
-            self.sort_by_stream_and_time(&mut forgettable);
-            forgettable.dedup();
-            for number in forgettable {
-                self.forget_or_wait(number, watermark);
+            self.collect_due(watermark);
+            for number in std::mem::take(&mut self.forgettable) {
+                if !self.is_queued(number, Queue::Forgetting) {
+                    continue;
+                }
+                if self.next_bound(number) < watermark {
+                    self.forget(number);
+                } else {
+                    self.wait(number);
+                }
             }
             self.drop_hints(watermark);
             self.forgotten = Some(watermark);
-        } else {
-            for number in forgettable {
-                self.schedule(number);
-            }
         }
         publications
+    }
+
+    fn is_queued(&self, number: SessionNo, queue: Queue) -> bool {
+        self.sessions.get(number as usize).is_some_and(|session| session.queue == queue && !session.is_gone())
+    }
+
+    /// Puts a session back among those that wait for the watermark.
+    fn wait(&mut self, number: SessionNo) {
+        self.sessions[number as usize].queue = Queue::Watermark;
+        self.schedule(number);
     }
 
     /// Closes every session that has something to publish: there is no more input.
@@ -92,7 +102,7 @@ impl Grouper {
 
     /// Returns all sessions by stream and start.
     pub(super) fn numbers_in_order(&self) -> Vec<SessionNo> {
-        let mut numbers: Vec<SessionNo> = self.sessions.iter().map(|(number, _)| number as SessionNo).collect();
+        let mut numbers: Vec<SessionNo> = self.remembered().map(|(number, _)| number).collect();
         self.sort_by_stream_and_time(&mut numbers);
         numbers
     }
@@ -105,10 +115,11 @@ impl Grouper {
         numbers.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
     }
 
-    /// Moves what is due under `watermark` from the timers to the list of sessions to publish, and returns those that
-    /// have nothing to publish and may be forgotten.
-    fn collect_due(&mut self, watermark: Timestamp) -> Vec<SessionNo> {
-        let (mut closing, mut forgettable) = (Vec::new(), Vec::new());
+    /// Moves what is due under `watermark` from the timers to the lists of what is to be published and forgotten.
+    ///
+    /// Each is looked at once: a mass close goes through here with every slice, and must not start again each time.
+    fn collect_due(&mut self, watermark: Timestamp) {
+        let published = self.due.len();
         while let Some(&Reverse((bound, number))) = self.timers.peek() {
             if bound >= watermark {
                 break;
@@ -121,24 +132,22 @@ impl Grouper {
             if self.next_bound(number) >= watermark {
                 self.schedule(number);
             } else if self.sessions[number as usize].is_dirty() {
-                self.sessions[number as usize].queued = true;
-                closing.push(number);
+                self.sessions[number as usize].queue = Queue::Publishing;
+                self.due.push(number);
             } else {
-                forgettable.push(number);
+                self.sessions[number as usize].queue = Queue::Forgetting;
+                self.forgettable.push(number);
             }
         }
-        if !closing.is_empty() {
+        if self.due.len() > published {
             // The order of slots and timers differs after a restore; this one does not.
-            self.due.append(&mut closing);
-            self.due.retain(|number| self.sessions.get(*number as usize).is_some_and(|session| session.queued));
             let mut due = std::mem::take(&mut self.due);
+            due.retain(|number| self.is_queued(*number, Queue::Publishing));
             self.sort_by_stream_and_time(&mut due);
             due.dedup();
             due.reverse();
             self.due = due;
         }
-        self.sort_by_stream_and_time(&mut forgettable);
-        forgettable
     }
 
     fn publish_frozen(&mut self, number: SessionNo, publications: &mut Vec<Publication>) {
@@ -147,7 +156,6 @@ impl Grouper {
             self.publish(number, Status::Closed, Some(Cause::Limit), at, publications);
         } else {
             // Exactly this has been published; only that it is frozen now is news, for a restore.
-            self.save(self.sessions[number as usize].stream);
             self.note_head(number);
         }
         self.schedule(number);
@@ -162,7 +170,7 @@ impl Grouper {
         allowed_at: Timestamp,
         publications: &mut Vec<Publication>,
     ) {
-        self.save(self.sessions[number as usize].stream);
+        self.keep_session(number);
         let revision = self.sessions[number as usize].head().map_or(0, |head| head.revision) + 1;
         let publication = self.publication(number, status, revision, cause, allowed_at);
         let (survivor, watermark) = (publication.head.session_id, publication.head.watermark);
@@ -295,19 +303,11 @@ impl Grouper {
         is_closed && watermark > self.policy.forget_bound(session.end, timeline.gap)
     }
 
-    fn forget_or_wait(&mut self, number: SessionNo, watermark: Timestamp) {
-        if self.next_bound(number) >= watermark {
-            self.schedule(number);
-        } else {
-            self.forget(number);
-        }
-    }
-
     /// Drops a session that has been published as it is and that nothing can touch any more.
     pub(super) fn forget(&mut self, number: SessionNo) {
         let stream = self.sessions[number as usize].stream;
-        self.save(stream);
-        let session = self.sessions.remove(number as usize);
+        self.keep_stream(stream);
+        let session = self.take_session(number);
         let timeline = &mut self.streams[stream as usize];
         timeline.live.retain(|live| *live != number);
         timeline.frozen.retain(|frozen| *frozen != number);
@@ -363,7 +363,7 @@ impl Grouper {
                 self.schedule_hints(number);
                 return;
             }
-            self.save(number);
+            self.keep_stream(number);
             let timeline = &mut self.streams[number as usize];
             timeline.hints = None;
             if self.overlay.is_some() {

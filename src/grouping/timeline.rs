@@ -38,14 +38,28 @@ pub(super) struct Timeline {
     pub hints: Option<Box<Pushes>>,
     /// The earliest watermark bound queued for dropping the hint state.
     pub hint_timer: Timestamp,
+    /// Where the overlay keeps a copy, if it does.
+    pub kept: u32,
+}
+
+/// What a session waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Queue {
+    /// The watermark, among the timers.
+    Watermark,
+    /// Its turn to be published.
+    Publishing,
+    /// That everything due is published: then it is forgotten.
+    Forgetting,
 }
 
 /// A session in memory.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     pub stream: StreamNo,
-    /// Whether it waits in the list of sessions to be published.
-    pub queued: bool,
+    /// Where the overlay keeps a copy, if it does.
+    pub kept: u32,
+    pub queue: Queue,
     pub start: Timestamp,
     pub end: Timestamp,
     /// The earliest bound queued for this session; entries of the queue with other bounds are stale.
@@ -75,7 +89,8 @@ impl Session {
     pub fn new(stream: StreamNo, segment: Arc<Segment>) -> Session {
         Session {
             stream,
-            queued: false,
+            kept: 0,
+            queue: Queue::Watermark,
             start: segment.start(),
             end: segment.end(),
             timer: Timestamp::MAX,
@@ -83,6 +98,16 @@ impl Session {
             members: vec![segment],
             past: None,
         }
+    }
+
+    /// Returns the session as it is, without its members.
+    pub fn without_members(&self) -> Session {
+        Session { members: Vec::new(), past: self.past.clone(), ..*self }
+    }
+
+    /// Returns whether its content has been taken out, and only its number is still in use.
+    pub fn is_gone(&self) -> bool {
+        self.members.is_empty()
     }
 
     /// The member that was accepted first: it names the session.
@@ -196,7 +221,8 @@ impl CloseBound {
 
 impl Timeline {
     pub fn new(key: Arc<str>, gap: Millis) -> Timeline {
-        Timeline { key, gap, live: Vec::new(), frozen: Vec::new(), hints: None, hint_timer: Timestamp::MAX }
+        let (live, frozen) = (Vec::new(), Vec::new());
+        Timeline { key, gap, live, frozen, hints: None, hint_timer: Timestamp::MAX, kept: 0 }
     }
 
     /// Returns which live sessions an interval touches: overlaps, or is within the gap of, on either side (rule 2).
