@@ -113,6 +113,8 @@ pub struct Segment {
     texts: Box<str>,
     /// Where each text but the last ends in `texts`.
     ends: [u32; 4],
+    /// Kept, because a segment is weighed whenever a session grows, and when it is remembered and forgotten.
+    text_bytes: u32,
     anomalies: Anomalies,
 }
 
@@ -142,6 +144,7 @@ impl Segment {
             size_bytes: new.size_bytes.unwrap_or(ABSENT),
             texts: texts.into_boxed_str(),
             ends,
+            text_bytes: u32::try_from(new.text_bytes()).unwrap_or(u32::MAX),
             anomalies: new.anomalies,
         }
     }
@@ -214,7 +217,7 @@ impl Segment {
 
     /// Returns what the segment counts towards `max_session_bytes`.
     pub fn text_bytes(&self) -> u64 {
-        self.view().text_bytes()
+        u64::from(self.text_bytes)
     }
 
     fn text(&self, index: usize) -> Option<&str> {
