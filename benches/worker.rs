@@ -185,7 +185,9 @@ impl Bench {
             if looked.elapsed() >= Duration::from_millis(50) {
                 looked = clock::instant();
                 if committed(&metrics) >= self.records {
-                    return begun.round();
+                    let round = begun.round();
+                    show_phases(name, &metrics);
+                    return round;
                 }
             }
         }
@@ -220,6 +222,14 @@ fn committed(metrics: &Metrics) -> usize {
     let text = metrics.render();
     let line = text.lines().find_map(|line| line.strip_prefix("livesession_input_records_read_total "));
     line.and_then(|count| count.parse::<f64>().ok()).unwrap_or(0.0) as usize
+}
+
+/// Prints where the worker's thread spent its time.
+fn show_phases(name: &str, metrics: &Metrics) {
+    let text = metrics.render();
+    let phases = text.lines().filter_map(|line| line.strip_prefix("livesession_loop_seconds_total{phase="));
+    let phases: Vec<String> = phases.map(|phase| phase.replace(['"', '}'], "")).collect();
+    eprintln!("{name}: {}", phases.join("  "));
 }
 
 fn settings(name: &str, input: &str, commit_interval: Duration) -> Settings {

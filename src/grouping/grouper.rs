@@ -71,7 +71,20 @@ pub struct Clock {
 /// A remembered file of a stream.
 pub(super) struct File {
     pub stream: StreamNo,
+    /// The hash that it was put under: growing the table looks at no segment.
+    hash: FileHash,
     pub segment: Arc<Segment>,
+}
+
+/// The hash of a stream's file: half as wide as the table wants it, so that it fits beside the stream's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileHash(u32);
+
+impl FileHash {
+    /// Spreads the bits again: the table takes its place from the low ones and a tag from the high ones.
+    fn wide(self) -> u64 {
+        u64::from(self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
 }
 
 /// The grouping state of one partition.
@@ -429,30 +442,30 @@ impl Grouper {
         number
     }
 
-    pub(super) fn file_hash(&self, stream: StreamNo, file_id: &str) -> u64 {
-        self.hasher.hash_one((stream, file_id))
+    pub(super) fn file_hash(&self, stream: StreamNo, file_id: &str) -> FileHash {
+        FileHash((self.hasher.hash_one((stream, file_id)) >> 32) as u32)
     }
 
     /// Returns the remembered segment of a file, by rule 9 and not by what happens to be in memory still: when sessions
     /// are forgotten depends on transactions, and what is known must not.
-    fn find_file(&self, stream: StreamNo, hash: u64, file_id: &str) -> Option<&Arc<Segment>> {
-        let same = self.files.iter_hash(hash).filter(|file| file.stream == stream && file.segment.file_id() == file_id);
+    fn find_file(&self, stream: StreamNo, hash: FileHash, file_id: &str) -> Option<&Arc<Segment>> {
+        let same =
+            self.files.iter_hash(hash.wide()).filter(|file| file.stream == stream && file.segment.file_id() == file_id);
         same.map(|file| &file.segment).find(|segment| !self.is_out_of_reach(stream, segment))
     }
 
-    pub(super) fn remember_file(&mut self, stream: StreamNo, hash: u64, segment: &Arc<Segment>) {
+    pub(super) fn remember_file(&mut self, stream: StreamNo, hash: FileHash, segment: &Arc<Segment>) {
         self.text_bytes += segment.text_bytes();
         if let Some(overlay) = &mut self.overlay {
             overlay.added.push((stream, Arc::clone(segment)));
         }
-        let hasher = &self.hasher;
-        let rehash = |file: &File| hasher.hash_one((file.stream, file.segment.file_id()));
-        self.files.insert_unique(hash, File { stream, segment: Arc::clone(segment) }, rehash);
+        let file = File { stream, hash, segment: Arc::clone(segment) };
+        self.files.insert_unique(hash.wide(), file, |file| file.hash.wide());
     }
 
     pub(super) fn forget_file(&mut self, stream: StreamNo, segment: &Arc<Segment>) {
         let hash = self.file_hash(stream, segment.file_id());
-        if let Ok(entry) = self.files.find_entry(hash, |file| Arc::ptr_eq(&file.segment, segment)) {
+        if let Ok(entry) = self.files.find_entry(hash.wide(), |file| Arc::ptr_eq(&file.segment, segment)) {
             entry.remove();
             self.text_bytes -= segment.text_bytes();
             if let Some(overlay) = &mut self.overlay {
