@@ -359,7 +359,7 @@ impl Transactions {
         let near = self.settings.transaction_timeout * 8 / 10;
         let old = begun.is_some_and(|begun| clock::instant().saturating_duration_since(begun) >= near);
         match verdict(&error) {
-            Verdict::Abort => Error::Abort { doing, source: error.into() },
+            Verdict::Abort => self.abort_error(producer, doing, error),
             Verdict::Fenced if !old && !producer.context().was_cut() => {
                 Error::Fenced { doing, transactional_id: self.settings.transactional_id.clone(), source: error.into() }
             }
@@ -381,7 +381,11 @@ impl Transactions {
         }
         // A delivery that failed explains more than that the queue did not empty.
         let error = producer.context().failure().unwrap_or(error);
-        Error::Abort { doing, source: error.into() }
+        match verdict(&error) {
+            // No second attempt would be let in either.
+            Verdict::Refused => Error::Refused { reason: error.to_string() },
+            _ => Error::Abort { doing, source: error.into() },
+        }
     }
 }
 

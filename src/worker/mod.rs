@@ -91,6 +91,8 @@ pub struct Worker<'b, B: Broker> {
     records: u64,
     idle_checked: Duration,
     sizes_shown: Duration,
+    /// When what is left over may be tried again after an abort.
+    not_before: Duration,
     errors: kafka::ErrorCounts,
     is_member: bool,
 }
@@ -112,6 +114,8 @@ struct Running {
     moved: Duration,
     /// Whether more is due than the last transaction could publish.
     has_more: bool,
+    /// Whether nothing of it has been committed yet, not even where it begins.
+    is_new: bool,
 }
 
 /// A transaction under way.
@@ -136,6 +140,7 @@ impl<'b, B: Broker> Worker<'b, B> {
             records: 0,
             idle_checked: Duration::ZERO,
             sizes_shown: Duration::ZERO,
+            not_before: Duration::ZERO,
             errors: kafka::ErrorCounts::default(),
             is_member: false,
         }
@@ -161,7 +166,7 @@ impl<'b, B: Broker> Worker<'b, B> {
             self.sizes_shown = now.elapsed;
             self.show_sizes();
         }
-        let timeout = if is_restoring || self.has_more() { Duration::ZERO } else { self.poll_timeout(now) };
+        let timeout = if is_restoring { Duration::ZERO } else { self.poll_timeout(now) };
         let broker = self.broker;
         let start = clock::instant();
         let input = broker.poll(timeout)?;
@@ -210,14 +215,17 @@ impl<'b, B: Broker> Worker<'b, B> {
             now.elapsed.saturating_sub(transaction.begun) >= self.settings.commit_interval
                 || transaction.records >= self.settings.commit_max_records
         };
-        self.transaction.as_ref().is_some_and(is_old) || self.has_more()
+        self.transaction.as_ref().is_some_and(is_old) || self.has_more() && now.elapsed >= self.not_before
     }
 
     fn has_more(&self) -> bool {
-        self.owned.values().any(|owned| matches!(owned, Owned::Running(running) if running.has_more))
+        self.unsettled().next().is_some()
     }
 
     fn poll_timeout(&self, now: Now) -> Duration {
+        if self.has_more() {
+            return self.not_before.saturating_sub(now.elapsed).min(POLL);
+        }
         let Some(transaction) = &self.transaction else { return POLL };
         (transaction.begun + self.settings.commit_interval).saturating_sub(now.elapsed).min(POLL)
     }
@@ -345,6 +353,7 @@ impl<'b, B: Broker> Worker<'b, B> {
                 for partition in &transaction.touched {
                     if let Some(Owned::Running(running)) = self.owned.get_mut(partition) {
                         running.state.committed();
+                        running.is_new = false;
                     }
                 }
                 self.metrics.commit(&self.counts, clock::now());
@@ -358,6 +367,8 @@ impl<'b, B: Broker> Worker<'b, B> {
                 self.metrics.transaction(metrics::Transaction::Aborted, took);
                 warn!(doing, error = %source, records = transaction.records, "transaction failed, trying again");
                 self.transaction = Some(transaction);
+                // Records are read again first; what needs none must not be tried in a tight loop.
+                self.not_before = now.elapsed + self.settings.commit_interval;
                 self.abort()
             }
             Err(error) => {
@@ -392,8 +403,9 @@ impl<'b, B: Broker> Worker<'b, B> {
     }
 
     fn unsettled(&self) -> impl Iterator<Item = i32> {
-        let has_more = |owned: &Owned| matches!(owned, Owned::Running(running) if running.has_more);
-        self.owned.iter().filter(move |(_, owned)| has_more(owned)).map(|(partition, _)| *partition)
+        let is_unsettled =
+            |owned: &Owned| matches!(owned, Owned::Running(running) if running.has_more || running.is_new);
+        self.owned.iter().filter(move |(_, owned)| is_unsettled(owned)).map(|(partition, _)| *partition)
     }
 
     /// Passes on to the metrics what librdkafka has reported since the last time.

@@ -131,7 +131,7 @@ impl<B: Broker> Worker<'_, B> {
             "restored partition"
         );
         self.metrics.restored(partition, now.elapsed.saturating_sub(since));
-        let mut running = Box::new(Running { state, moved: now.elapsed, has_more: false });
+        let mut running = Box::new(Running { state, moved: now.elapsed, has_more: false, is_new: is_fresh });
         if is_fresh {
             // Where it begins is a decision, and the first thing to be committed: else `latest` would be another place
             // after a restart.
