@@ -271,3 +271,30 @@ fn a_full_disk_is_exit_74() {
         assert!(run.stderr.starts_with("error: could not write to standard output\n  caused by: "), "{}", run.stderr);
     }
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_signal_ends_a_service_that_waits_for_kafka() {
+    // Nothing answers there: a socket that is bound and not listened to.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        let shell = Shell::new("signal").with("LIVESESSION_KAFKA_BROKERS", &closed.to_string());
+        let mut child = shell.command(&["run"]).stderr(Stdio::piped()).spawn().unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        // Before it listens for signals a signal would kill it, and as the first process of a container not even that.
+        let listens = || {
+            let status = std::fs::read_to_string(&status).unwrap();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+            u64::from_str_radix(caught.trim(), 16).unwrap() >> (signal - 1) & 1 == 1
+        };
+        while !listens() {
+            assert!(child.try_wait().unwrap().is_none(), "ended by itself");
+            std::thread::park_timeout(std::time::Duration::from_millis(10));
+        }
+        // SAFETY: the process is our child and has not been waited for.
+        assert_eq!(unsafe { libc::kill(child.id() as i32, signal) }, 0);
+        let run = Run::from(child.wait_with_output().unwrap());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        assert!(run.stderr.contains("stopped before it had started"), "{}", run.stderr);
+    }
+}

@@ -16,9 +16,10 @@ use super::indexing::{self, Indexing};
 use super::logging;
 use super::output::Output;
 use super::run;
-use super::serve::Service;
+use super::serve::{self, Service};
 use super::settings::AllSettings;
 use crate::clock;
+use crate::config::Config;
 use crate::health::Health;
 use crate::index::{self, Writer};
 use crate::time::{Millis, Timestamp};
@@ -82,9 +83,9 @@ enum Action {
 
 /// Runs the command.
 pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
-    let Some(action) = args.action else { return serve(&args.settings) };
+    let Some(action) = args.action else { return serve_index(&args.settings) };
     match action {
-        Action::Run { settings } => serve(&settings),
+        Action::Run { settings } => serve_index(&settings),
         Action::Rebuild { yes, settings } => rebuild::run(&settings, yes, out),
         Action::Verify { style, settings } => verify::run(&settings, &style, out),
         Action::Backup { target, index } => {
@@ -97,19 +98,23 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
 }
 
 /// Indexes and serves HTTP until told to stop. Runs whatever `index.enabled` says, which is about `run`.
-fn serve(settings: &AllSettings) -> Result<Exit, Failure> {
+fn serve_index(settings: &AllSettings) -> Result<Exit, Failure> {
     let config = settings.load()?.config;
     logging::init(config.log_format, &config.log_filter)?;
-    indexing::check_file(&config)?;
-    let metrics = Arc::new(run::metrics(&config));
+    serve::run(move || prepare(&config))
+}
+
+fn prepare(config: &Config) -> Result<Service, Failure> {
+    indexing::check_file(config)?;
+    let metrics = Arc::new(run::metrics(config));
     let health = Arc::new(Health::new(&metrics, 0, true, clock::now()));
     let stop = Arc::new(AtomicBool::new(false));
     let Some(shown) = health.index() else {
         return Err(Failure::new(Exit::Defect, "the health of an indexer has no index"));
     };
-    let Indexing { index, site } = Indexing::new(&config, &metrics, shown, &stop)?;
+    let Indexing { index, site } = Indexing::new(config, &metrics, shown, &stop)?;
     let (listen, shutdown_timeout) = (config.http.listen, config.shutdown_timeout);
-    Service { listen, shutdown_timeout, metrics, health, site, stop, loops: vec![index] }.run()
+    Ok(Service { listen, shutdown_timeout, metrics, health, site, stop, loops: vec![index] })
 }
 
 fn prune(

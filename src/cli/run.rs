@@ -11,7 +11,7 @@ use tracing::info;
 use super::exit::{Exit, Failure};
 use super::indexing::{self, Indexing};
 use super::output::Output;
-use super::serve::{Loop, Service};
+use super::serve::{self, Loop, Service};
 use super::settings::AllSettings;
 use super::startup::{self, TopicFacts};
 use super::{clients, logging};
@@ -53,16 +53,21 @@ pub struct Args {
 pub fn run(args: Args, _out: &mut Output) -> Result<Exit, Failure> {
     let config = args.settings.load()?.config;
     logging::init(config.log_format, &config.log_filter)?;
-    let kafka = clients::settings(&config, 0)?;
+    serve::run(move || prepare(&config))
+}
+
+/// Checks everything that can be checked before the first record is read, and puts the parts together.
+fn prepare(config: &Config) -> Result<Service, Failure> {
+    let kafka = clients::settings(config, 0)?;
     let admin = admin::Admin::new(&kafka, STARTUP).map_err(startup::admin_failure)?;
-    let facts = startup::check_topics(&config, &admin)?;
+    let facts = startup::check_topics(config, &admin)?;
     drop(admin);
     if config.index.enabled {
-        indexing::check_file(&config)?;
+        indexing::check_file(config)?;
     }
-    let metrics = Arc::new(metrics(&config));
+    let metrics = Arc::new(metrics(config));
     metrics.input_partitions(usize::try_from(facts.input_partitions).unwrap_or(0));
-    let settings = Arc::new(worker_settings(&config, &facts)?);
+    let settings = Arc::new(worker_settings(config, &facts)?);
     let health = Arc::new(Health::new(&metrics, config.workers as usize, config.index.enabled, clock::now()));
     let stop = Arc::new(AtomicBool::new(false));
     let mut loops = Vec::new();
@@ -70,7 +75,7 @@ pub fn run(args: Args, _out: &mut Output) -> Result<Exit, Failure> {
         let Some(shown) = health.worker(slot as usize) else { continue };
         let thread = thread::Thread {
             settings: Arc::clone(&settings),
-            kafka: clients::settings(&config, slot)?,
+            kafka: clients::settings(config, slot)?,
             metrics: Arc::clone(&metrics),
             health: Arc::clone(shown),
             stop: Arc::clone(&stop),
@@ -79,13 +84,13 @@ pub fn run(args: Args, _out: &mut Output) -> Result<Exit, Failure> {
     }
     let mut site = None;
     if let Some(shown) = health.index() {
-        let indexing = Indexing::new(&config, &metrics, shown, &stop)?;
+        let indexing = Indexing::new(config, &metrics, shown, &stop)?;
         site = indexing.site;
         loops.push(indexing.index);
     }
     info!(input = settings.topics.input, output = settings.topics.output, workers = config.workers, "starting");
     let (listen, shutdown_timeout) = (config.http.listen, config.shutdown_timeout);
-    Service { listen, shutdown_timeout, metrics, health, site, stop, loops }.run()
+    Ok(Service { listen, shutdown_timeout, metrics, health, site, stop, loops })
 }
 
 fn patience(span: Millis) -> Duration {

@@ -45,27 +45,64 @@ pub struct Service {
     pub loops: Vec<Loop>,
 }
 
-impl Service {
-    /// Serves until a signal comes or a loop cannot go on; returns when all loops have ended.
-    ///
-    /// # Errors
-    ///
-    /// The failure of the first loop that had one; exit 75 if stopping took too long.
-    pub fn run(self) -> Result<Exit, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::caused_by(Exit::Later, "cannot start the runtime", error))?;
-        runtime.block_on(self.serve())
+/// Prepares a service and serves until a signal comes or a loop cannot go on; returns when all loops have ended.
+///
+/// A signal ends the preparation too: the first process of a container gets no signal that it does not listen for.
+///
+/// # Errors
+///
+/// That of `prepare`, else the failure of the first loop that had one; exit 75 if stopping took too long.
+pub fn run(prepare: impl FnOnce() -> Result<Service, Failure> + Send + 'static) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::caused_by(Exit::Later, "cannot start the runtime", error))?;
+    let ended = runtime.block_on(async {
+        let mut signals = Signals::listen()?;
+        let prepared = tokio::task::spawn_blocking(prepare);
+        tokio::select! {
+            prepared = prepared => match prepared {
+                Ok(service) => service?.serve(signals).await,
+                Err(error) => Err(Failure::caused_by(Exit::Defect, "cannot start", error)),
+            },
+            () = signals.told_to_stop() => {
+                info!("stopped before it had started");
+                Ok(Exit::Ok)
+            }
+        }
+    });
+    // A question to Kafka that nobody waits for any more.
+    runtime.shutdown_background();
+    ended
+}
+
+/// The signals that stop a service.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Signals, Failure> {
+        let listen_for =
+            |kind| signal(kind).map_err(|error| Failure::caused_by(Exit::Later, "cannot wait for signals", error));
+        Ok(Signals { terminate: listen_for(SignalKind::terminate())?, interrupt: listen_for(SignalKind::interrupt())? })
     }
 
-    async fn serve(self) -> Result<Exit, Failure> {
+    async fn told_to_stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+impl Service {
+    async fn serve(self, mut signals: Signals) -> Result<Exit, Failure> {
         let Service { listen, shutdown_timeout, metrics, health, site, stop, loops } = self;
         let listener = TcpListener::bind(listen).await.map_err(|error| {
             Failure::caused_by(Exit::Config, format!("cannot listen on http.listen {listen}"), error)
         })?;
-        let mut terminate = listen_for(SignalKind::terminate())?;
-        let mut interrupt = listen_for(SignalKind::interrupt())?;
         let (report, mut reports) = mpsc::unbounded_channel();
         let mut working = loops.len();
         for Loop { name, run } in loops {
@@ -98,7 +135,7 @@ impl Service {
                     stop.store(true, Ordering::Relaxed);
                     deadline.get_or_insert_with(|| tokio::time::Instant::now() + patience(shutdown_timeout));
                 }
-                () = told_to_stop(&mut terminate, &mut interrupt) => {
+                () = signals.told_to_stop() => {
                     if is_stopping {
                         return Err(Failure::new(Exit::Later, "stopped at once by a second signal; nothing is lost"));
                     }
@@ -118,17 +155,6 @@ impl Service {
         }
         server.abort();
         failed.map_or(Ok(Exit::Ok), Err)
-    }
-}
-
-fn listen_for(kind: SignalKind) -> Result<Signal, Failure> {
-    signal(kind).map_err(|error| Failure::caused_by(Exit::Later, "cannot wait for signals", error))
-}
-
-async fn told_to_stop(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
     }
 }
 

@@ -7,4 +7,5 @@ mod forms;
 mod index;
 mod long_line;
 mod modes;
+mod progress;
 mod support;

@@ -17,6 +17,7 @@ const LINE_AFTER: Duration = Duration::from_secs(10);
 
 pub struct Progress {
     records: u32,
+    begun: Instant,
     next: Instant,
     total_bytes: Option<u64>,
     style: Style,
@@ -39,7 +40,8 @@ impl Progress {
             (true, false) => (Style::Bar, FIRST_AFTER),
             (false, _) => (Style::Lines, LINE_AFTER),
         };
-        Progress { records: 0, next: clock::instant() + wait, total_bytes, style, bar: None }
+        let begun = clock::instant();
+        Progress { records: 0, begun, next: begun + wait, total_bytes, style, bar: None }
     }
 
     /// Returns whether it is time to [`Progress::show`].
@@ -62,10 +64,19 @@ impl Progress {
             return;
         }
         self.next = clock::instant() + REDRAW_AFTER;
-        let total_bytes = self.total_bytes;
-        let bar = self.bar.get_or_insert_with(|| new_bar(total_bytes));
-        bar.set_message(format!("{records} records"));
-        bar.set_position(bytes);
+        let message = format!("{records} records");
+        match &self.bar {
+            Some(bar) => {
+                bar.set_message(message);
+                bar.set_position(bytes);
+            }
+            // Each setter draws: the first picture has to have everything.
+            None => {
+                let bar = new_bar(self.total_bytes).with_elapsed(self.begun.elapsed());
+                let bar = self.bar.insert(bar.with_message(message).with_position(bytes));
+                bar.tick();
+            }
+        }
     }
 
     pub fn finish(self) {
