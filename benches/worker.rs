@@ -2,6 +2,7 @@
 //!
 //! ```sh
 //! LIVESESSION_BENCH_BROKERS=127.0.0.1:9092 RECORDS=1000000 cargo bench --bench worker
+//! LIVESESSION_BENCH_BROKERS=127.0.0.1:9092 RECORDS=20000000 WORKER_ONLY=1 cargo bench --bench worker # does memory stay flat?
 //! ```
 //!
 //! One partition, one thread, the same topic for everybody, in alternating rounds; figures are medians of records per second
@@ -9,20 +10,18 @@
 //!
 //! * (a) a bare poll loop;
 //! * (b) the same, each record decoded by serde_json into a borrowed struct;
-//! * (c) as (b), and a record of 150 bytes produced per record read, in transactions of 200 ms.
+//! * (c) as (b), and a record of 150 bytes produced per record read, in transactions of 200 ms;
+//! * (d) as (c), but as many bytes per record read as the worker writes: sessions and changelog.
 
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use livesession::clock;
-use livesession::grouping::Policy;
-use livesession::kafka::admin::{Admin, NewTopicSettings};
 use livesession::kafka::client::Client;
 use livesession::kafka::settings::Settings as KafkaSettings;
-use livesession::metrics::{Labels, Metrics};
-use livesession::wire::notification::{Reason, Rules};
-use livesession::worker::{Now, Settings, Start, Topics, Worker};
+use livesession::metrics::Metrics;
+use livesession::worker::{Now, Worker};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
@@ -30,25 +29,13 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 use serde::Deserialize;
 
+mod broker;
+
+use broker::{LABELS, PATIENCE, create, settings};
+
 const ROUNDS: usize = 3;
-const PATIENCE: Duration = Duration::from_secs(30);
 const INTERVAL: Duration = Duration::from_millis(200);
 const ZERO: i64 = 1_754_000_000;
-
-const REASONS: [&str; Reason::ALL.len()] = {
-    let mut names = [""; Reason::ALL.len()];
-    let mut index = 0;
-    while index < names.len() {
-        names[index] = Reason::ALL[index].as_str();
-        index += 1;
-    }
-    names
-};
-const LABELS: Labels = Labels {
-    reasons: &REASONS,
-    anomalies: &["field_unreadable", "start_rebuilt", "time_scaled", "url_as_id", "usec_ignored"],
-    causes: &["watermark", "push_ended", "max_hold", "limit", "end_of_input"],
-};
 
 #[derive(Deserialize)]
 struct Bare<'a> {
@@ -133,7 +120,7 @@ impl Bench {
     }
 
     #[allow(clippy::disallowed_methods, reason = "the baseline is the bare client")]
-    fn read_and_produce(&self) -> Round {
+    fn read_and_produce(&self, bytes: usize) -> Round {
         let producer: BaseProducer = ClientConfig::new()
             .set("bootstrap.servers", &self.brokers)
             .set("transactional.id", "bare")
@@ -145,9 +132,15 @@ impl Bench {
         producer.init_transactions(PATIENCE).unwrap();
         producer.begin_transaction().unwrap();
         let mut since = clock::instant();
+        let mut produced = Vec::with_capacity(bytes);
         let round = self.read(|value| {
             decode(value);
-            let mut record = BaseRecord::<(), [u8]>::to("bench-out").payload(&value[..150]);
+            produced.clear();
+            while produced.len() < bytes {
+                let missing = bytes - produced.len();
+                produced.extend_from_slice(&value[..missing.min(value.len())]);
+            }
+            let mut record = BaseRecord::<(), [u8]>::to("bench-bare").payload(&produced[..]);
             while let Err((_, refused)) = producer.send(record) {
                 record = refused;
                 producer.poll(Duration::from_millis(1));
@@ -165,9 +158,32 @@ impl Bench {
         round
     }
 
+    /// Returns how many bytes of keys and values the worker wrote per record that it read.
+    fn bytes_written(&self, name: &str) -> usize {
+        let mut bytes = 0;
+        for topic in [format!("{name}-out"), format!("{name}-changelog")] {
+            let consumer: BaseConsumer = ClientConfig::new()
+                .set("bootstrap.servers", &self.brokers)
+                .set("group.id", "bare")
+                .set("enable.auto.commit", "false")
+                .set("enable.partition.eof", "true")
+                .create()
+                .unwrap();
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(&topic, 0, Offset::Offset(0)).unwrap();
+            consumer.assign(&list).unwrap();
+            // Anything but a record is the end.
+            while let Some(Ok(record)) = consumer.poll(PATIENCE) {
+                bytes += record.payload_len() + record.key_len();
+            }
+        }
+        bytes / self.records
+    }
+
     /// Runs the worker over the topic, from the start to the commit of the last record.
     fn work(&self, name: &str, commit_interval: Duration) -> Round {
         let settings = settings(name, &self.input, commit_interval);
+        create(&self.brokers, &settings.topics.output, false);
         create(&self.brokers, &settings.topics.changelog, true);
         let mut kafka = KafkaSettings::new(&self.brokers, name, name);
         kafka.max_record_bytes = 2 << 20;
@@ -179,14 +195,19 @@ impl Bench {
         while !worker.is_member() || worker.restoring() > 0 {
             worker.turn(now()).unwrap();
         }
-        let (begun, mut looked) = (Mark::now(), clock::instant());
+        let (begun, mut looked, mut half) = (Mark::now(), clock::instant(), None);
         loop {
             worker.turn(now()).unwrap();
             if looked.elapsed() >= Duration::from_millis(50) {
                 looked = clock::instant();
-                if committed(&metrics) >= self.records {
+                let committed = committed(&metrics);
+                if committed >= self.records / 2 {
+                    half.get_or_insert_with(resident_mb);
+                }
+                if committed >= self.records {
                     let round = begun.round();
                     show_phases(name, &metrics);
+                    eprintln!("{name}: {} MB resident after half, {} at the end", half.unwrap_or(0), resident_mb());
                     return round;
                 }
             }
@@ -218,6 +239,13 @@ fn cpu() -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
+/// Returns how much memory this process has.
+fn resident_mb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let kb = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    kb.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1_000
+}
+
 fn committed(metrics: &Metrics) -> usize {
     let text = metrics.render();
     let line = text.lines().find_map(|line| line.strip_prefix("livesession_input_records_read_total "));
@@ -230,39 +258,6 @@ fn show_phases(name: &str, metrics: &Metrics) {
     let phases = text.lines().filter_map(|line| line.strip_prefix("livesession_loop_seconds_total{phase="));
     let phases: Vec<String> = phases.map(|phase| phase.replace(['"', '}'], "")).collect();
     eprintln!("{name}: {}", phases.join("  "));
-}
-
-fn settings(name: &str, input: &str, commit_interval: Duration) -> Settings {
-    Settings {
-        application_id: name.to_owned(),
-        topics: Topics {
-            input: input.to_owned(),
-            output: "bench-out".to_owned(),
-            dead_letter: "bench-dlq".to_owned(),
-            changelog: format!("{name}-changelog"),
-            latest: None,
-        },
-        policy: Policy::default(),
-        rules: Rules::default(),
-        start: Start::Earliest,
-        commit_interval,
-        commit_max_records: usize::MAX,
-        commit_timeout: PATIENCE,
-        idle_after: Duration::from_secs(3_600),
-        cloudevents: true,
-        schema_guid: String::new(),
-        dead_letter_partitions: 1,
-        max_dead_letter_bytes: 1 << 20,
-    }
-}
-
-fn create(brokers: &str, topic: &str, is_compacted: bool) {
-    let admin = Admin::new(&KafkaSettings::new(brokers, "admin", "admin"), PATIENCE).unwrap();
-    let policy = if is_compacted { "compact" } else { "delete" };
-    let settings = [("cleanup.policy", policy), ("retention.ms", "-1"), ("max.message.bytes", "2097152")];
-    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-    let topic = NewTopicSettings { name: topic.to_owned(), partitions: 1, replicas: Some(1), settings };
-    admin.create(&topic).unwrap();
 }
 
 fn decode(value: &[u8]) {
@@ -289,23 +284,41 @@ fn main() {
     let records = std::env::var("RECORDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
     let run = clock::now().as_ms();
     let bench = Bench { brokers, input: format!("bench-in-{run}"), records };
-    for topic in [bench.input.as_str(), "bench-out", "bench-dlq"] {
+    for topic in [bench.input.as_str(), "bench-dlq", "bench-bare"] {
         create(&bench.brokers, topic, false);
     }
     bench.fill();
-    let names = ["(a) poll", "(b) poll and decode", "(c) (b) and produce", "worker, 200 ms", "worker, 1 s commits"];
-    let mut rounds: [Vec<Round>; 5] = Default::default();
+    let first = format!("bench-{run}-warm-up");
+    let alone = bench.work(&first, INTERVAL);
+    if std::env::var_os("WORKER_ONLY").is_some() {
+        println!("{records} records in {:.1} s", alone.wall.as_secs_f64());
+        return;
+    }
+    let bytes = bench.bytes_written(&first);
+    let names = [
+        "(a) poll",
+        "(b) poll and decode",
+        "(c) and 150 bytes",
+        "(d) and as the worker",
+        "worker, 200 ms",
+        "worker, 1 s",
+    ];
+    let mut rounds: [Vec<Round>; 6] = Default::default();
     for round in 0..ROUNDS {
         rounds[0].push(bench.read(|value| {
             black_box(value);
         }));
         rounds[1].push(bench.read(decode));
-        rounds[2].push(bench.read_and_produce());
-        rounds[3].push(bench.work(&format!("bench-{run}-{round}"), INTERVAL));
-        rounds[4].push(bench.work(&format!("bench-{run}-{round}-rare"), Duration::from_secs(1)));
+        rounds[2].push(bench.read_and_produce(150));
+        rounds[3].push(bench.read_and_produce(bytes));
+        rounds[4].push(bench.work(&format!("bench-{run}-{round}"), INTERVAL));
+        rounds[5].push(bench.work(&format!("bench-{run}-{round}-rare"), Duration::from_secs(1)));
     }
-    println!("{records} records of {} bytes, one partition, {ROUNDS} rounds, medians", body(0).1.len());
-    let worker = median(&rounds[3]);
+    let length = body(0).1.len();
+    println!(
+        "{records} records of {length} bytes, one partition, {ROUNDS} rounds, medians; the worker writes {bytes} a record"
+    );
+    let worker = median(&rounds[4]);
     for (name, rounds) in names.iter().zip(&rounds) {
         let round = median(rounds);
         let rate = records as f64 / round.wall.as_secs_f64() / 1e6;

@@ -83,7 +83,7 @@ impl Indexed {
 
     /// Starts `livesession index`; it is not waited for.
     pub fn start(&self, name: &str) -> Worker {
-        Worker::start_as(name, "index", &self.deployment.settings)
+        Worker::start_as(name, "index", &self.deployment.settings, &[])
     }
 
     /// Returns the path of a second index.

@@ -30,6 +30,7 @@ mod refusals;
 mod replay;
 mod restore;
 mod security;
+mod systemd;
 mod topics;
 mod topics_command;
 mod traffic;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         ("online", online::TESTS),
         ("index_topic", index_topic::TESTS),
         ("replay", replay::TESTS),
+        ("systemd", systemd::TESTS),
     ];
     let trials = modules.iter().flat_map(|(module, tests)| tests.iter().map(|test| trial(module, test))).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -53,11 +53,11 @@ pub struct Worker {
 impl Worker {
     /// Starts the program; it is not waited for. `name` is for people.
     pub fn start(name: &str, settings: &Settings) -> Worker {
-        Worker::start_as(name, "run", settings)
+        Worker::start_as(name, "run", settings, &[])
     }
 
-    /// Starts a command of the program that serves; it is not waited for.
-    pub fn start_as(name: &str, subcommand: &str, settings: &Settings) -> Worker {
+    /// Starts a command of the program that serves, with `environment` and nothing else; it is not waited for.
+    pub fn start_as(name: &str, subcommand: &str, settings: &Settings, environment: &[(&str, &str)]) -> Worker {
         let port = broker::free_port().unwrap();
         let folder = broker::temporary().join("workers");
         fs::create_dir_all(&folder).unwrap();
@@ -67,7 +67,7 @@ impl Worker {
         fs::write(&file, settings.toml()).unwrap();
         let output = File::create(&log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_livesession"));
-        command.arg(subcommand).arg("--config").arg(&file).env_clear();
+        command.arg(subcommand).arg("--config").arg(&file).env_clear().envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output).process_group(0);
         broker::die_with_parent(&mut command);
         let child = command.spawn().unwrap();
