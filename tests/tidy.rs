@@ -177,6 +177,13 @@ fn every_file_of_the_program_says_what_lives_there() {
 }
 
 #[test]
+fn the_audit_shares_no_code_with_what_it_audits() {
+    let files = rust_files("tests/audit").into_iter();
+    let users = files.filter(|(_, text)| code(text).contains("livesession::") || text.contains("../src"));
+    assert_none(users.map(|(name, _)| format!("tests/audit/{name} uses the program that it is to check")).collect());
+}
+
+#[test]
 fn one_word_means_one_idea() {
     let mut broken = Vec::new();
     for (name, text) in rust_files("src") {

@@ -1,0 +1,313 @@
+//! The state that a worker would restore: the changelog reduced by key, compared with what it must be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::audit::{Audit, Record, integer, optional_integer, optional_text, text};
+use crate::finish::Remembered;
+use crate::notification::Attributes;
+use crate::report::{Kind, Place};
+
+/// The settings under which a partition's state was made; spans in ms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    pub only_stream_id: bool,
+    pub gap: i64,
+    pub recording_interval: i64,
+    pub max_segment: i64,
+    pub grace: i64,
+    pub amend_window: i64,
+    pub max_hold: i64,
+    pub max_session_duration: i64,
+    pub max_session_segments: usize,
+    pub max_session_bytes: usize,
+    /// Patterns of streams with a gap of their own; the first match counts.
+    pub overrides: Vec<(String, i64)>,
+}
+
+impl Policy {
+    fn read(value: &Value) -> Result<Policy, String> {
+        let span = |name| integer(value, name);
+        let size =
+            |name| integer(value, name).and_then(|size| usize::try_from(size).map_err(|error| error.to_string()));
+        let entry = |entry: &Value| {
+            let pattern = entry[0].as_str().ok_or("an override without a pattern")?;
+            Ok((pattern.to_owned(), entry[1].as_i64().ok_or("an override without a gap")?))
+        };
+        Ok(Policy {
+            only_stream_id: text(value, "stream_key")? == "stream_id",
+            gap: span("gap")?,
+            recording_interval: span("recording_interval")?,
+            max_segment: span("max_segment")?,
+            grace: span("grace")?,
+            amend_window: span("amend_window")?,
+            max_hold: span("max_hold")?,
+            max_session_duration: span("max_session_duration")?,
+            max_session_segments: size("max_session_segments")?,
+            max_session_bytes: size("max_session_bytes")?,
+            overrides: list(value, "overrides")?.iter().map(entry).collect::<Result<_, String>>()?,
+        })
+    }
+
+    pub fn gap_of(&self, stream: &str) -> i64 {
+        let own = self.overrides.iter().find(|(pattern, _)| matches(pattern, stream));
+        own.map_or(self.gap, |(_, gap)| *gap)
+    }
+
+    /// How long after end and gap a session is remembered.
+    pub fn forget_after(&self) -> i64 {
+        self.max_segment + self.amend_window
+    }
+
+    /// How long after end and gap a session closes, if no hint says otherwise.
+    pub fn close_after(&self) -> i64 {
+        self.recording_interval + self.grace
+    }
+}
+
+/// Whether a pattern matches a text; `*` stands for any text.
+fn matches(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
+            let ends = (0..=rest.len()).filter(|at| rest.is_char_boundary(*at));
+            ends.into_iter().any(|at| matches(after, &rest[at..]))
+        }),
+    }
+}
+
+#[derive(Debug)]
+pub struct Marker {
+    pub next_offset: i64,
+    pub watermark: Option<i64>,
+    /// The watermark up to which everything that can be was forgotten.
+    pub forgotten: Option<i64>,
+    pub policy: Policy,
+}
+
+impl Marker {
+    fn read(value: &Value) -> Result<Marker, String> {
+        Ok(Marker {
+            next_offset: integer(value, "next_offset")?,
+            watermark: optional_integer(value, "watermark")?,
+            forgotten: optional_integer(value, "forgotten")?,
+            policy: Policy::read(&value["policy"])?,
+        })
+    }
+}
+
+/// The newest values of a partition, by key.
+#[derive(Debug, Default)]
+pub struct State {
+    pub marker: Option<Marker>,
+    /// Everything but the marker.
+    pub values: BTreeMap<String, Vec<u8>>,
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> Result<&'a Vec<Value>, String> {
+    value[name].as_array().ok_or_else(|| format!("{name} is no list"))
+}
+
+impl Audit {
+    /// Takes the next record of the changelog.
+    pub fn changelog(&mut self, record: Record) {
+        let here = format!("{}/{}", self.told.changelog, record.place());
+        let state = self.state.entry(record.partition).or_default();
+        let Some(key) = record.key.and_then(|key| String::from_utf8(key).ok()) else {
+            self.report.wrong(Kind::Unreadable, here, "its key is no text");
+            return;
+        };
+        match record.value {
+            Some(value) if key == "m" => {
+                let parsed = serde_json::from_slice(&value).map_err(|error| error.to_string());
+                match parsed.and_then(|value| Marker::read(&value)) {
+                    Ok(marker) => state.marker = Some(marker),
+                    Err(what) => self.report.wrong(Kind::Unreadable, here, what),
+                }
+            }
+            None if key == "m" => state.marker = None,
+            Some(value) => {
+                state.values.insert(key, value);
+            }
+            None => {
+                state.values.remove(&key);
+            }
+        }
+    }
+
+    /// Compares the state with what was accepted and published.
+    pub fn finish_state(&mut self, groups: &[Remembered]) {
+        let state = std::mem::take(&mut self.state);
+        for (partition, state) in &state {
+            let mut held: BTreeMap<i64, &str> = BTreeMap::new();
+            for (key, value) in &state.values {
+                let here = format!("{}/{partition} key {key}", self.told.changelog);
+                let parsed = serde_json::from_slice(value).map_err(|error| error.to_string());
+                let checked = parsed.and_then(|value: Value| match key.split_once('/') {
+                    _ if value["version"] != 1 => Err(format!("version {}, should be 1", value["version"])),
+                    Some(("b", first)) => self.check_batch(*partition, key, first, &value, &mut held),
+                    Some(("p", id)) => self.check_head(*partition, id, &value),
+                    Some(("h", stream)) => self.check_hints(*partition, stream),
+                    _ => Err("a key of no known kind".to_owned()),
+                });
+                if let Err(what) = checked {
+                    self.report.wrong(Kind::StateUnknown, here, what);
+                }
+            }
+            let Some(marker) = &state.marker else { continue };
+            let passed = |watermark: Option<i64>, bound: i64| watermark.is_some_and(|watermark| watermark > bound);
+            let mut to_forget: BTreeSet<i64> = BTreeSet::new();
+            for group in groups.iter().filter(|group| group.partition == *partition) {
+                let Remembered { offsets, end, .. } = group;
+                let bound = end + marker.policy.gap_of(self.stream(group.stream)) + marker.policy.forget_after();
+                if passed(marker.forgotten, bound) {
+                    to_forget.extend(offsets);
+                }
+                if passed(marker.watermark, bound) {
+                    continue;
+                }
+                for offset in offsets.iter().filter(|offset| !held.contains_key(offset)) {
+                    let here = format!("{}/{partition}/{offset}", self.told.input);
+                    let what = format!("accepted, not forgotten, and in no batch of {}", self.told.changelog);
+                    self.report.wrong(Kind::StateLost, here, what);
+                }
+                self.check_heads_there(*partition, offsets, &state.values);
+            }
+            let mut kept: BTreeSet<&str> = BTreeSet::new();
+            let mut batches: BTreeSet<&str> = BTreeSet::new();
+            for (offset, batch) in &held {
+                batches.insert(batch);
+                if !to_forget.contains(offset) {
+                    kept.insert(batch);
+                }
+            }
+            for batch in batches.difference(&kept) {
+                let here = format!("{}/{partition} key {batch}", self.told.changelog);
+                self.report.wrong(Kind::StateUnknown, here, "all of its segments are forgotten: it should be deleted");
+            }
+        }
+        self.report.count("keys in the changelog", state.values().map(|state| state.values.len()).sum());
+        self.state = state;
+    }
+
+    /// Compares the segments of a batch with those that were accepted.
+    fn check_batch<'a>(
+        &mut self,
+        partition: i32,
+        key: &'a str,
+        first: &str,
+        value: &Value,
+        held: &mut BTreeMap<i64, &'a str>,
+    ) -> Result<(), String> {
+        let streams = list(value, "streams")?;
+        let rows = list(value, "segments")?;
+        let begins = rows.first().and_then(|row| row[0][1].as_i64());
+        if begins.map(|offset| offset.to_string()).as_deref() != Some(first) {
+            return Err(format!("its first segment is that of offset {begins:?}"));
+        }
+        for row in rows {
+            let number = |value: &Value| value.as_i64().ok_or_else(|| "a segment without its numbers".to_owned());
+            let optional = |value: &Value| value.as_str().map(str::to_owned);
+            let (place, texts, numbers) = (&row[0], &row[1], &row[2]);
+            let offset = number(&place[1])?;
+            let stream = place[0].as_u64().and_then(|index| streams.get(usize::try_from(index).ok()?)?.as_str());
+            let anomalies = numbers[3].as_array().ok_or("a segment without anomalies")?;
+            let attributes = Attributes {
+                url: optional(&texts[1]),
+                format: optional(&texts[2]),
+                task_id: optional(&texts[3]),
+                template_id: optional(&texts[4]),
+                bitrate_kbps: numbers[0].as_i64(),
+                media_ms: numbers[1].as_i64(),
+                size_bytes: numbers[2].as_i64(),
+                anomalies: anomalies.iter().filter_map(optional).collect(),
+            };
+            let stream = stream.ok_or("a segment without its stream")?;
+            let interval = (number(&place[2])?, number(&place[3])?);
+            let file = texts[0].as_str().ok_or("a segment without its file")?;
+            let difference = self.difference(Place { partition, offset }, stream, file, interval, &attributes);
+            if let Some(difference) = difference {
+                return Err(format!("the segment of offset {offset} {difference}"));
+            }
+            if let Some(other) = held.insert(offset, key) {
+                return Err(format!("the segment of offset {offset} is in {other} too"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Says in what a segment, read elsewhere, differs from the one that was accepted.
+    pub fn difference(
+        &self,
+        place: Place,
+        stream: &str,
+        file: &str,
+        interval: (i64, i64),
+        attributes: &Attributes,
+    ) -> Option<String> {
+        let Some(accepted) = self.accepted.get(&place) else {
+            return Some(format!("was not accepted in {}/{place}", self.told.input));
+        };
+        let expected = (accepted.start, accepted.end);
+        if self.stream(accepted.stream) != stream {
+            Some(format!("is of {stream:?}, should be of {:?}", self.stream(accepted.stream)))
+        } else if *accepted.file != *file {
+            Some(format!("is file {file:?}, should be {:?}", accepted.file))
+        } else if expected != interval {
+            Some(format!("lasts from {} to {}, should from {} to {}", interval.0, interval.1, expected.0, expected.1))
+        } else {
+            let name = accepted.attributes.difference(attributes)?;
+            Some(format!("has another {name} than its notification"))
+        }
+    }
+
+    /// Compares what the state says was published of a session with the output.
+    fn check_head(&self, partition: i32, id: &str, value: &Value) -> Result<(), String> {
+        let Some(session) = self.sessions.get(id) else {
+            return Err(format!("no session of that id is in {}", self.told.output));
+        };
+        if session.source_partition != partition {
+            return Err(format!("the session is of partition {}", session.source_partition));
+        }
+        let head = &session.head;
+        let found = [
+            ("revision", integer(value, "revision")?, head.revision),
+            ("start", integer(value, "start")?, head.start),
+            ("end", integer(value, "end")?, head.end),
+            ("recorded_ms", integer(value, "recorded_ms")?, head.recorded_ms),
+            ("first_offset", integer(value, "first_offset")?, head.first_offset),
+            ("last_offset", integer(value, "last_offset")?, head.last_offset),
+            ("watermark", integer(value, "watermark")?, head.watermark),
+            ("segments", integer(value, "segments")?, session.members.len() as i64),
+        ];
+        if let Some((name, found, published)) = found.into_iter().find(|(_, found, published)| found != published) {
+            return Err(format!("{name} {found}, published was {published}"));
+        }
+        let same = text(value, "stream")? == session.stream
+            && optional_text(value, "continues")? == head.continues
+            && optional_text(value, "close_cause")? == head.close_cause;
+        if same { Ok(()) } else { Err("stream, cause or predecessor is not what was published".to_owned()) }
+    }
+
+    fn check_hints(&self, partition: i32, stream: &str) -> Result<(), String> {
+        let number = self.stream_numbers.get(stream);
+        let has_hints =
+            number.zip(self.partitions.get(&partition)).is_some_and(|(number, of)| of.hinted.contains(number));
+        if has_hints { Ok(()) } else { Err("no hint of that stream is in the partition".to_owned()) }
+    }
+
+    /// Checks that the state knows what was published of remembered segments.
+    fn check_heads_there(&mut self, partition: i32, offsets: &[i64], values: &BTreeMap<String, Vec<u8>>) {
+        let ids: BTreeSet<&String> =
+            offsets.iter().filter_map(|offset| self.in_session.get(&Place { partition, offset: *offset })).collect();
+        let missing: Vec<String> = ids
+            .into_iter()
+            .filter(|id| !values.contains_key(&format!("p/{id}")))
+            .map(|id| format!("{}/{partition} key p/{id}", self.told.changelog))
+            .collect();
+        for here in missing {
+            self.report.wrong(Kind::StateLost, here, "published, not forgotten, and unknown to the state");
+        }
+    }
+}
