@@ -50,15 +50,16 @@ pub enum Outcome {
 
 /// A policy that the state was not made under and that it cannot go on with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "cannot change `{setting}` from {from} to {to} while the changelog holds segments that were grouped under the old \
-     value: set it back, or use a new `application_id` and output topic, which starts from nothing"
-)]
+#[error("cannot change `{setting}` from {from} to {to} while the changelog holds what was grouped under the old value")]
 pub struct UnsafeChange {
     pub setting: &'static str,
     pub from: String,
     pub to: String,
 }
+
+/// What a person can do about an [`UnsafeChange`].
+pub const UNSAFE_CHANGE_REPAIR: &str =
+    "set it back, or use a new `application_id` and output topic, which starts from nothing";
 
 /// Why a partition cannot be restored. All of them stop the worker: to write on would make it worse.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +68,7 @@ pub enum RestoreError {
     Changelog(#[from] changelog::Error),
     #[error("the changelog contradicts itself")]
     Contradiction(#[from] grouping::RestoreError),
-    #[error(transparent)]
+    #[error("{0}: {UNSAFE_CHANGE_REPAIR}")]
     UnsafeChange(#[from] UnsafeChange),
     #[error(
         "the changelog holds {batches} batches but no marker: something else has written to it, or deleted from it"

@@ -27,6 +27,7 @@ pub mod serve;
 pub mod sessions;
 pub mod settings;
 pub mod startup;
+pub mod state;
 pub mod topics;
 pub mod version;
 pub mod when;

@@ -9,6 +9,7 @@
 //! | a topic that is missing or not what it has to be | a problem |
 //! | a stream on two partitions | a problem: two workers would each see a part of its sessions |
 //! | more than half of the sample refused | a problem: another topic, or another kind of record, was meant |
+//! | a state that forbids the settings ([`super::state`]) | a problem |
 //! | fewer refused; partitions and workers | told |
 //!
 //! Whether a segment is late, a duplicate or a conflict depends on the state of its partition and is not known here.
@@ -21,7 +22,7 @@ use super::output::Output;
 use super::topics::check::{self, Problem};
 use super::topics::plan::Role;
 use super::topics::{self, ANSWER_TIMEOUT};
-use super::{clients, startup};
+use super::{clients, startup, state};
 use crate::config::Config;
 use crate::kafka::scan::{self, Scan};
 use crate::time::Timestamp;
@@ -52,6 +53,9 @@ pub fn check(config: &Config, out: &mut Output) -> Result<(), Failure> {
             );
             out.line(&format!("{} {text}", entry.role.setting()))?;
         }
+    }
+    if problems.is_empty() {
+        problems.extend(state::problems(config)?);
     }
     if let Some(input) = check::topic(&found, Role::Input) {
         out.line(&capacity(input.partitions, config.workers))?;

@@ -14,7 +14,7 @@ use super::output::Output;
 use super::serve::{self, Loop, Service};
 use super::settings::AllSettings;
 use super::startup::{self, TopicFacts};
-use super::{clients, logging};
+use super::{clients, logging, state};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::grouping::{Anomaly, Cause, Policy};
@@ -62,6 +62,10 @@ fn prepare(config: &Config) -> Result<Service, Failure> {
     let admin = admin::Admin::new(&kafka, STARTUP).map_err(startup::admin_failure)?;
     let facts = startup::check_topics(config, &admin)?;
     drop(admin);
+    let problems = state::problems(&config)?;
+    if !problems.is_empty() {
+        return Err(startup::topics_failure(&problems));
+    }
     if config.index.enabled {
         indexing::check_file(config)?;
     }

@@ -151,6 +151,10 @@ impl Grouper {
         let reach = |policy: &Policy| policy.settings().max_segment + policy.settings().amend_window;
         self.forgotten = self.forgotten.map(|watermark| watermark - reach(&self.policy) + reach(&policy));
         self.policy = policy;
+        // Those of streams with segments are the same; a stream of which only hints are remembered takes its new one.
+        for (_, stream) in &mut self.streams {
+            stream.gap = self.policy.gap(&stream.key);
+        }
         for number in self.numbers_in_order() {
             self.schedule(number);
         }

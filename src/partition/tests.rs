@@ -270,6 +270,36 @@ fn unsafe_changes_are_refused_and_safe_ones_go_on() {
     assert!(with(settings(), KeyParts::StreamId).unwrap_err().contains("input.stream_key"));
 }
 
+/// A stream of which only hints are remembered has no segment that forbids another gap.
+#[test]
+fn stream_without_segments_takes_its_new_gap_at_once() {
+    let mut decoder = Decoder::new(Rules::default());
+    let mut log = Vec::new();
+    let mut live = Partition::new(policy(), KeyParts::AppAppnameStreamId, 0);
+    let mut read = |partition: &mut Partition, log: &mut Vec<changelog::Record>, offset, value: String| {
+        partition.begin();
+        let record = Record { offset, timestamp: None, value: Some(value.as_bytes()) };
+        partition.read(&mut decoder, record, Timestamp::MIN);
+        while !partition.settle(9).is_empty() {}
+        log.extend(partition.prepare());
+        partition.committed();
+    };
+    read(&mut live, &mut log, 0, format!(r#"{{"event_type":1,"stream_id":"cam1","event_time":{ZERO}}}"#));
+    for gap in [11_u32, 9] {
+        let changed = Policy::new(Settings { gap: Millis::from_secs(gap), ..settings() }).unwrap();
+        let again = |log: &[changelog::Record]| {
+            let restored = Partition::restore(changed.clone(), KeyParts::AppAppnameStreamId, reduce(log));
+            restored.unwrap().unwrap()
+        };
+        let mut log = log.clone();
+        let mut live = again(&log);
+        read(&mut live, &mut log, 1, segment(1, 1, 0, 50));
+        read(&mut live, &mut log, 2, segment(1, 2, 50 + i64::from(gap.max(10)), 110));
+        assert_eq!(live.grouper.sessions(), if gap == 11 { 1 } else { 2 }, "{gap} s");
+        assert_same(&again(&log), &live, &format!("{gap} s"));
+    }
+}
+
 #[test]
 fn shorter_waits_publish_what_they_allow_instead_of_dropping_it() {
     let mut decoder = Decoder::new(Rules::default());

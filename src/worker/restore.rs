@@ -99,9 +99,9 @@ impl<B: Broker> Worker<'_, B> {
                 let next = state.next_offset();
                 let found = committed.map_or("no offset".to_owned(), |committed| format!("offset {committed}"));
                 return Err(state_problem(format!(
-                    "the changelog goes to offset {next}, the group has {found}: somebody reset it, or the brokers forgot \
-                     it. Set it back: kafka-consumer-groups --group {group} --topic {input}:{partition} \
-                     --reset-offsets --to-offset {next} --execute"
+                    "the changelog goes to offset {next}, the group has {found}: somebody reset it, the brokers forgot \
+                     it, or {input} is not the input it was. For the same input set it back: kafka-consumer-groups --group \
+                     {group} --topic {input}:{partition} --reset-offsets --to-offset {next} --execute"
                 )));
             }
             (None, Some(committed)) => {

@@ -2,16 +2,18 @@
 //! needs. Kafka that is away may come back (69); a configuration has to be changed (78); a state that does not fit the
 //! input must not be written on (70).
 
+use std::process::Command;
 use std::time::Duration;
 
 use livesession::clock;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::broker::{self, Broker, wait_until};
-use crate::deployment::{Deployment, wait};
+use crate::deployment::{Deployment, Given, wait};
 use crate::process::{PATIENCE, Worker};
 use crate::traffic::{self, RULES, Traffic};
 use crate::{Body, Test};
@@ -25,6 +27,8 @@ pub const TESTS: &[Test] = &[
     test("changelog_that_was_emptied_is_refused", emptied),
     test("input_that_retention_has_cut_is_refused", cut),
     test("gap_is_not_changed_under_what_it_has_grouped", gap),
+    test("change_that_one_partition_forbids_is_refused_before_joining", before_joining),
+    test("changelog_of_a_newer_version_is_not_written_on", newer),
 ];
 
 const fn test(name: &'static str, body: fn(&Broker)) -> Test {
@@ -176,4 +180,53 @@ fn gap(broker: &Broker) {
     }
     deployment.settings = right;
     assert_goes_on(&deployment, &traffic);
+}
+
+/// Runs `config check --online`; returns its exit code and what it said.
+fn check_online(deployment: &Deployment) -> (Option<i32>, String) {
+    let file = broker::temporary().join(format!("{}-check.toml", deployment.name));
+    std::fs::write(&file, deployment.settings.toml()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_livesession"));
+    let output = command.args(["config", "check", "--online", "--config"]).arg(&file).env_clear().output().unwrap();
+    std::fs::remove_file(&file).unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// The partition that takes the change must not begin under it while the other one goes on under the old gap.
+fn before_joining(broker: &Broker) {
+    let mut deployment = Deployment::new(broker, 2);
+    let right = deployment.settings.clone();
+    let mut old = deployment.start_ready("old");
+    let file = r#"{"event_type":100,"stream_id":"a","file_id":"f","start_time":1740000000,"end_time":1740000060}"#;
+    deployment.feed(&mut old, 1, &[Given::new(file, 1_740_000_065_000)]);
+    deployment.settings = right.clone().with("grouping.gap = \"4m\"");
+    let words = ["forbids a change in partition 1", "`grouping.gap` from 3m to 4m", "set it back"];
+    assert_refused(&mut deployment.start("new"), 78, &words);
+    assert_eq!(old.metric("livesession_rebalances_total{kind=\"revoke\"}"), Some(0.0), "it never joined");
+    let (code, said) = check_online(&deployment);
+    assert_eq!(code, Some(78), "{said}");
+    assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    // No stream of the changelog is concerned.
+    let list = r#"grouping.override = [{ streams = "*/radio/*", gap = "4m" }]"#;
+    deployment.settings = right.with(list);
+    assert_eq!(check_online(&deployment), (Some(0), String::new()));
+    old.stop();
+    deployment.start_ready("new").stop();
+}
+
+/// As a changelog that a later version has written.
+fn newer(broker: &Broker) {
+    let (deployment, _) = worked(broker);
+    let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &deployment.bootstrap).create().unwrap();
+    let marker = BaseRecord::to(&deployment.changelog).partition(1).key("m").payload(r#"{"version":2,"epoch":7}"#);
+    producer.send(marker).unwrap();
+    producer.flush(PATIENCE).unwrap();
+    let (changelog, outputs) = (deployment.ends(&deployment.changelog), deployment.ends(&deployment.output));
+    let words = ["partition 1", "record `m` has version 2", "knows up to 1: run a newer one"];
+    assert_refused(&mut deployment.start("a"), 70, &words);
+    assert_eq!(deployment.ends(&deployment.changelog)[1], changelog[1], "nothing was written on");
+    assert_eq!(deployment.ends(&deployment.output), outputs);
+    let (code, said) = check_online(&deployment);
+    assert_eq!(code, Some(70), "{said}");
+    assert!(words.iter().all(|word| said.contains(word)), "{said}");
 }

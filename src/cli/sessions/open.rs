@@ -2,9 +2,6 @@
 //!
 //! Asks the changelog, which holds what the workers have committed; joins no group, so it disturbs nobody. The state is built
 //! as a worker would build it, and asked what it waits for.
-//!
-//! A worker may be committing meanwhile. What it writes to a partition in one transaction ends with the marker, so records
-//! behind the last marker are part of a transaction that was not read whole, and are left out.
 
 use serde::Serialize;
 
@@ -14,12 +11,12 @@ use crate::cli::index::topic::Topic;
 use crate::cli::output::Output;
 use crate::cli::run;
 use crate::cli::settings::AllSettings;
+use crate::cli::state;
 use crate::cli::tell;
 use crate::config::Config;
 use crate::grouping::{Clock, Outlook, Policy, Waiting};
 use crate::partition::{Partition, RestoreError};
 use crate::time::Timestamp;
-use crate::wire::changelog::{MARKER_KEY, Reducer};
 use crate::wire::session::{self, SessionRecord, Source};
 
 /// Lists open sessions from the changelog, what each waits for, and when it closes at the earliest.
@@ -63,9 +60,8 @@ pub fn run(args: &Args, out: &mut Output) -> Result<Exit, Failure> {
     let policy = run::policy(&config)?;
     let topic = Topic::open(&config, &config.changelog_topic())?;
     let mut open = Vec::new();
-    for (partition, ends) in &topic.ends {
-        topic.begin(*partition, ends.start, ends.end)?;
-        let Some(state) = state(&topic, *partition, &config, &policy)? else { continue };
+    for partition in topic.ends.keys() {
+        let Some(state) = restored(&topic, *partition, &config, &policy)? else { continue };
         let clock = state.clock();
         let wanted = |outlook: &Outlook| args.stream.as_deref().is_none_or(|stream| *outlook.session.stream == *stream);
         for outlook in state.grouper().outlook().into_iter().filter(wanted) {
@@ -91,25 +87,13 @@ pub fn run(args: &Args, out: &mut Output) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-/// Builds the state of the partition that is being read; `None` if it has none.
-fn state(topic: &Topic, partition: i32, config: &Config, policy: &Policy) -> Result<Option<Partition>, Failure> {
+/// Builds the state of a partition; `None` if it has none.
+fn restored(topic: &Topic, partition: i32, config: &Config, policy: &Policy) -> Result<Option<Partition>, Failure> {
     let unreadable = |error: RestoreError| {
         let exit = if matches!(error, RestoreError::UnsafeChange(_)) { Exit::Config } else { Exit::Defect };
         Failure::caused_by(exit, format!("cannot read the state of partition {partition} in {}", topic.name), error)
     };
-    let mut reducer = Reducer::default();
-    let mut transaction: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::new();
-    let keep = |value: Option<&[u8]>, key: Option<&[u8]>| (key.unwrap_or_default().to_vec(), value.map(<[u8]>::to_vec));
-    while let Some(record) = topic.next(|read, key| keep(read.value, key))? {
-        let is_last = record.0 == MARKER_KEY.as_bytes();
-        transaction.push(record);
-        if is_last {
-            for (key, value) in transaction.drain(..) {
-                reducer.apply(&key, value.as_deref()).map_err(|error| unreadable(error.into()))?;
-            }
-        }
-    }
-    Partition::restore(policy.clone(), run::key_parts(config), reducer).map_err(unreadable)
+    Partition::restore(policy.clone(), run::key_parts(config), state::reduce(topic, partition)?).map_err(unreadable)
 }
 
 fn describe(outlook: &Outlook, input: &str, partition: i32, clock: Option<Clock>) -> Result<Open, Failure> {
