@@ -62,7 +62,7 @@ fn prepare(config: &Config) -> Result<Service, Failure> {
     let admin = admin::Admin::new(&kafka, STARTUP).map_err(startup::admin_failure)?;
     let facts = startup::check_topics(config, &admin)?;
     drop(admin);
-    let problems = state::problems(&config)?;
+    let problems = state::problems(config)?;
     if !problems.is_empty() {
         return Err(startup::topics_failure(&problems));
     }
