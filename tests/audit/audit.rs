@@ -94,6 +94,8 @@ pub struct Audit {
     /// Input records by what became of them.
     pub outcomes: BTreeMap<&'static str, usize>,
     pub revisions: usize,
+    /// The offset after the last record of the output, by partition.
+    pub output_next: BTreeMap<i32, i64>,
 }
 
 impl Audit {
@@ -112,6 +114,7 @@ impl Audit {
             published: HashSet::new(),
             outcomes: BTreeMap::new(),
             revisions: 0,
+            output_next: BTreeMap::new(),
         }
     }
 
@@ -155,8 +158,6 @@ pub struct Ends {
     pub committed: BTreeMap<i32, i64>,
     /// The next offset of the input's log, by partition.
     pub input: BTreeMap<i32, i64>,
-    /// The next offset of the output's log, by partition.
-    pub output: BTreeMap<i32, i64>,
 }
 
 /// Reads an integer member.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, Row};
 
-use crate::audit::{Audit, Ends};
+use crate::audit::Audit;
 use crate::notification::Attributes;
 use crate::report::{Kind, Place};
 
@@ -55,7 +55,7 @@ impl Audit {
     /// # Errors
     ///
     /// What SQLite said: the file cannot be audited.
-    pub fn index(&mut self, path: &Path, ends: &Ends) -> rusqlite::Result<()> {
+    pub fn index(&mut self, path: &Path) -> rusqlite::Result<()> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         let mut missing: BTreeSet<String> = self.sessions.keys().cloned().collect();
@@ -76,7 +76,8 @@ impl Audit {
         let mut statement = connection.prepare("SELECT partition, next FROM topic_offset")?;
         let mut next: BTreeMap<i32, i64> =
             statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
-        for (partition, end) in &ends.output {
+        // The log may go on with markers of transactions, which are no records.
+        for (partition, end) in &self.output_next {
             let found = next.remove(partition);
             if found.unwrap_or(0) < *end {
                 let here = format!("{} partition {partition}", path.display());

@@ -93,13 +93,10 @@ fn run(arguments: Arguments) -> Result<Audit, Failure> {
     {
         return Err(Failure::NotNow(format!("somebody writes to {topic}")));
     }
-    let ends = |bounds: &std::collections::BTreeMap<i32, (i64, i64)>| {
-        bounds.iter().map(|(partition, (_, end))| (*partition, *end)).collect()
-    };
-    let ends = Ends { committed, input: ends(of_input), output: ends(of_output) };
-    audit.finish(&ends);
+    let input = of_input.iter().map(|(partition, (_, end))| (*partition, *end)).collect();
+    audit.finish(&Ends { committed, input });
     if let Some(path) = index {
-        let read = audit.index(&path, &ends);
+        let read = audit.index(&path);
         read.map_err(|error| Failure::Never(format!("index {}: {error}", path.display())))?;
     }
     Ok(audit)

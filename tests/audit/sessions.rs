@@ -63,6 +63,7 @@ impl Audit {
     /// Takes the next record of the output.
     pub fn session(&mut self, record: &Record) {
         let place = record.place();
+        self.output_next.insert(place.partition, place.offset + 1);
         let here = format!("{}/{place}", self.told.output);
         let read = record.value.as_deref().ok_or("a null value".to_owned());
         let parsed = read.and_then(|value| serde_json::from_slice(value).map_err(|error| error.to_string()));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use livesession::clock;
 
+use crate::audit;
 use crate::broker::{Broker, wait_until};
 use crate::deployment::{Deployment, wait};
 use crate::process::{PATIENCE, Worker};
@@ -70,7 +71,7 @@ fn killed(broker: &Broker) {
     let mut worker = deployment.start_ready("a");
     deployment.wait_read(&mut worker);
     worker.stop();
-    traffic.assert_result(&deployment);
+    assert_result(&traffic, &deployment);
 }
 
 /// Waits until a transaction is open in which records are already in the log.
@@ -115,7 +116,13 @@ fn frozen(broker: &Broker) {
     deployment.wait_read(&mut zombie);
     zombie.stop();
     other.stop();
-    traffic.assert_result(&deployment);
+    assert_result(&traffic, &deployment);
+}
+
+/// Checks the result twice: against what the traffic was made to give, and by an audit that does not know that.
+fn assert_result(traffic: &Traffic, deployment: &Deployment) {
+    traffic.assert_result(deployment);
+    audit::assert_clean(deployment, &["--gap", "3m"]);
 }
 
 /// Two processes under one transactional id fence each other, until one of them sees that it is no accident.
@@ -142,7 +149,7 @@ fn twin(broker: &Broker) {
     deployment.wait_read(&mut survivor);
     survivor.wait_ready();
     survivor.stop();
-    traffic.assert_result(&deployment);
+    assert_result(&traffic, &deployment);
 }
 
 fn restarted() -> Result<(), String> {
@@ -161,7 +168,7 @@ fn away() -> Result<(), String> {
 /// transaction times out just then, Kafka 4.3.1 takes its partitions for deleted ("likely deleted already and hence can be
 /// skipped"), notes it as aborted without having written a marker, and the next commit of the same producer id commits
 /// its records too. Whoever sweeps every second meets those two seconds, and no client can help it.
-const DEFAULT_SWEEP: &str = "transaction.abort.timed.out.transaction.cleanup.interval.ms=10000\n";
+pub const DEFAULT_SWEEP: &str = "transaction.abort.timed.out.transaction.cleanup.interval.ms=10000\n";
 
 /// Kills the broker while a transaction is open, and starts it again after `pause`.
 fn outage(broker: &Broker, timeouts: &str, pause: Duration) {
@@ -181,5 +188,5 @@ fn outage(broker: &Broker, timeouts: &str, pause: Duration) {
     deployment.wait_read(&mut worker);
     worker.wait_ready();
     worker.stop();
-    traffic.assert_result(&deployment);
+    assert_result(&traffic, &deployment);
 }

@@ -12,7 +12,9 @@
 
 mod acl;
 mod adapter;
+mod audit;
 mod broker;
+mod chaos;
 mod deployment;
 mod dlq;
 mod faults;
@@ -20,6 +22,7 @@ mod fixture;
 mod index_topic;
 mod indexer;
 mod inputs;
+mod live;
 mod login;
 mod mock;
 mod online;
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         ("online", online::TESTS),
         ("index_topic", index_topic::TESTS),
         ("replay", replay::TESTS),
+        ("chaos", chaos::TESTS),
         ("systemd", systemd::TESTS),
     ];
     let trials = modules.iter().flat_map(|(module, tests)| tests.iter().map(|test| trial(module, test))).collect();

@@ -46,7 +46,8 @@ impl Random {
         (self.0 >> 11) % bound
     }
 
-    fn ms(&mut self, from: i64, to: i64) -> i64 {
+    /// Returns a number from `from` to `to - 1`.
+    pub fn ms(&mut self, from: i64, to: i64) -> i64 {
         from + i64::try_from(self.below(u64::try_from(to - from).unwrap())).unwrap()
     }
 }

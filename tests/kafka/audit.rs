@@ -1,0 +1,56 @@
+//! The audit as a process: the program of `tests/audit/`, which shares no code with the one that it looks at.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use crate::deployment::Deployment;
+
+/// What an audit said.
+#[derive(Debug)]
+pub struct Audited {
+    pub code: i32,
+    pub text: String,
+}
+
+/// Audits a deployment whose workers have all ended, and in which no partition has ever been idle.
+pub fn audit(deployment: &Deployment, more: &[&str]) -> Audited {
+    let mut command = Command::new(program());
+    command.args(["--brokers", &deployment.bootstrap, "--group", &deployment.name, "--input", &deployment.input]);
+    command.args(["--output", &deployment.output, "--dead-letters", &deployment.dead_letter]);
+    command.args(["--changelog", &deployment.changelog, "--never-idle"]).args(more).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    Audited { code: output.status.code().expect("ended by itself"), text: String::from_utf8(text).unwrap() }
+}
+
+/// Audits a deployment that has to be clean. Returns what the audit counted.
+pub fn assert_clean(deployment: &Deployment, more: &[&str]) -> String {
+    let audited = audit(deployment, more);
+    assert_eq!(audited.code, 0, "{}", audited.text);
+    audited.text
+}
+
+/// Returns the audit, built if need be: Cargo builds examples for a whole test run, not for a single test program.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let own = std::env::current_exe().unwrap();
+        let folder = own.parent().and_then(Path::parent).expect("a test program is in target/<profile>/deps");
+        let program = folder.join("examples/audit");
+        let changed = |path: &Path| fs::metadata(path).and_then(|found| found.modified()).ok();
+        let sources = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/audit")).unwrap();
+        let newest: Option<SystemTime> = sources.filter_map(|entry| changed(&entry.unwrap().path())).max();
+        if changed(&program) < newest {
+            let mut build = Command::new(env!("CARGO"));
+            build.args(["build", "--quiet", "--locked", "--example", "audit"]);
+            if folder.ends_with("release") {
+                build.arg("--release");
+            }
+            assert!(build.status().unwrap().success(), "the audit is not built");
+        }
+        program
+    })
+}
