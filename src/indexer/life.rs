@@ -174,6 +174,8 @@ impl<'a> Life<'a> {
         if self.batch.is_empty() {
             return Ok(());
         }
+        // It may have to be tried for minutes, and whoever watches should see by then that the index is behind.
+        self.show_lag()?;
         let positions = self.tail.positions()?;
         let advances = self.batch.advances(&self.topic.id, &self.stored, &positions);
         let (writer, records) = (&mut self.writer, self.batch.records());
@@ -253,12 +255,17 @@ impl<'a> Life<'a> {
         Ok(())
     }
 
+    /// Shows how far the index is behind what is known of the topic. What was read and not written counts as missing.
     fn show_lag(&self) -> Result<(), End> {
         let positions = self.tail.positions()?;
         let mut total = 0;
         for (partition, ends) in &self.ends {
-            let position = positions.get(partition).copied().unwrap_or(ends.start);
-            let lag = (ends.end - position).max(0).unsigned_abs();
+            let read = positions.get(partition).copied().unwrap_or(ends.start);
+            let written = match self.batch.is_empty() {
+                true => read,
+                false => self.stored.get(partition).copied().unwrap_or(ends.start),
+            };
+            let lag = (ends.end.max(read) - written).max(0).unsigned_abs();
             self.thread.metrics.index_lag(*partition, lag);
             total += lag;
         }

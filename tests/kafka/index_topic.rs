@@ -174,6 +174,7 @@ fn locked(broker: &Broker) {
     sql.execute_batch("BEGIN IMMEDIATE").unwrap();
     indexed.publish(&traffic, 0, 1);
     worker.wait_metric("livesession_index_transactions_total{outcome=\"failed\"}", |failed| failed > 0.0);
+    assert!(worker.sum("livesession_index_lag_records") > 0.0, "what could not be written is missing");
     assert!(all(&indexed.path).is_empty());
     assert_eq!(worker.get("/api/v1/sessions").unwrap().0, 200);
     assert_eq!(worker.get("/livez").unwrap().0, 200);

@@ -12,6 +12,7 @@
 
 mod acl;
 mod adapter;
+mod alerts;
 mod audit;
 mod broker;
 mod chaos;
@@ -58,6 +59,8 @@ pub enum Body {
     Owned(fn(&broker::Broker)),
     /// Starts brokers of its own. `Err`: why there are none.
     Launched(fn() -> Result<(), String>),
+    /// Uses the shared broker and another program, which need not be there.
+    With(&'static str, fn(&broker::Broker)),
 }
 
 fn main() -> ExitCode {
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         ("index_topic", index_topic::TESTS),
         ("replay", replay::TESTS),
         ("chaos", chaos::TESTS),
+        ("alerts", alerts::TESTS),
         ("systemd", systemd::TESTS),
     ];
     let trials = modules.iter().flat_map(|(module, tests)| tests.iter().map(|test| trial(module, test))).collect();
@@ -100,6 +104,11 @@ fn trial(module: &str, test: &'static Test) -> Trial {
         }),
         Body::Shared(body) => Trial::ignorable_test(name, move || with_broker(false, body)),
         Body::Owned(body) => Trial::ignorable_test(name, move || with_broker(true, body)),
+        Body::With(program, body) => Trial::ignorable_test(name, move || {
+            let is_there = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+                .any(|folder| folder.join(program).is_file());
+            if is_there { with_broker(false, body) } else { Ok(Completion::ignored_with(format!("no {program}"))) }
+        }),
         Body::Launched(body) => Trial::ignorable_test(name, move || match body() {
             Ok(()) => Ok(Completion::Completed),
             Err(reason) => without_broker(&reason),
