@@ -120,7 +120,9 @@ struct Running {
 
 /// A transaction under way.
 struct Transaction {
-    begun: Duration,
+    /// When the first turn after it began; `None` until then. Beginning may have replaced the producer, and taken longer
+    /// than a commit interval: counted from before, each transaction would be one record.
+    since: Option<Duration>,
     records: usize,
     touched: BTreeSet<i32>,
 }
@@ -152,6 +154,9 @@ impl<'b, B: Broker> Worker<'b, B> {
     ///
     /// [`Failure`]: the worker is of no more use. Whatever it had begun is undone by whoever comes next.
     pub fn turn(&mut self, now: Now) -> Result<(), Failure> {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.since.get_or_insert(now.elapsed);
+        }
         if self.is_commit_due(now) {
             self.commit(now, self.settings.commit_timeout)?;
         }
@@ -212,7 +217,7 @@ impl<'b, B: Broker> Worker<'b, B> {
 
     fn is_commit_due(&self, now: Now) -> bool {
         let is_old = |transaction: &Transaction| {
-            now.elapsed.saturating_sub(transaction.begun) >= self.settings.commit_interval
+            transaction.since.is_some_and(|since| now.elapsed.saturating_sub(since) >= self.settings.commit_interval)
                 || transaction.records >= self.settings.commit_max_records
         };
         self.transaction.as_ref().is_some_and(is_old) || self.has_more() && now.elapsed >= self.not_before
@@ -227,7 +232,7 @@ impl<'b, B: Broker> Worker<'b, B> {
             return self.not_before.saturating_sub(now.elapsed).min(POLL);
         }
         let Some(transaction) = &self.transaction else { return POLL };
-        (transaction.begun + self.settings.commit_interval).saturating_sub(now.elapsed).min(POLL)
+        (transaction.since.unwrap_or(now.elapsed) + self.settings.commit_interval).saturating_sub(now.elapsed).min(POLL)
     }
 
     /// Reads a record of a running partition.
@@ -238,7 +243,7 @@ impl<'b, B: Broker> Worker<'b, B> {
             // A consumer may deliver again what it had fetched before it was sought.
             return Ok(());
         }
-        let transaction = begin(self.broker, &mut self.transaction, now)?;
+        let transaction = begin(self.broker, &mut self.transaction)?;
         if transaction.touched.insert(partition) {
             running.state.begin();
         }
@@ -293,7 +298,7 @@ impl<'b, B: Broker> Worker<'b, B> {
             {
                 continue;
             }
-            let transaction = begin(self.broker, &mut self.transaction, now)?;
+            let transaction = begin(self.broker, &mut self.transaction)?;
             if transaction.touched.insert(*partition) {
                 running.state.begin();
             }
@@ -336,7 +341,7 @@ impl<'b, B: Broker> Worker<'b, B> {
         if self.transaction.is_none() && unsettled.is_empty() {
             return Ok(());
         }
-        begin(self.broker, &mut self.transaction, now)?;
+        begin(self.broker, &mut self.transaction)?;
         let Some(mut transaction) = self.transaction.take() else { return Ok(()) };
         for partition in unsettled {
             if transaction.touched.insert(partition)
@@ -425,14 +430,10 @@ impl<'b, B: Broker> Worker<'b, B> {
 }
 
 /// Returns the transaction under way, or begins one.
-fn begin<'t, B: Broker>(
-    broker: &B,
-    transaction: &'t mut Option<Transaction>,
-    now: Now,
-) -> Result<&'t mut Transaction, Failure> {
+fn begin<'t, B: Broker>(broker: &B, transaction: &'t mut Option<Transaction>) -> Result<&'t mut Transaction, Failure> {
     if transaction.is_none() {
         broker.begin()?;
-        *transaction = Some(Transaction { begun: now.elapsed, records: 0, touched: BTreeSet::new() });
+        *transaction = Some(Transaction { since: None, records: 0, touched: BTreeSet::new() });
     }
     transaction.as_mut().ok_or(Failure::Defect { what: "no transaction although one was begun" })
 }

@@ -135,7 +135,7 @@ impl<B: Broker> Worker<'_, B> {
         if is_fresh {
             // Where it begins is a decision, and the first thing to be committed: else `latest` would be another place
             // after a restart.
-            let transaction = begin(self.broker, &mut self.transaction, now)?;
+            let transaction = begin(self.broker, &mut self.transaction)?;
             transaction.touched.insert(partition);
             running.state.begin();
         }
