@@ -16,7 +16,10 @@ pub(super) const PROTECTED: &[(&str, &str)] = &[
     ("transaction.timeout.ms", "set kafka.transaction_timeout"),
     ("message.timeout.ms", "follows kafka.transaction_timeout, so that a drain ends before the transaction"),
     ("delivery.timeout.ms", "follows kafka.transaction_timeout, so that a drain ends before the transaction"),
-    ("socket.timeout.ms", "follows the transaction timeout, so that a swallowed request is noticed in time"),
+    (
+        "socket.timeout.ms",
+        "follows kafka.transaction_timeout and kafka.session_timeout, so that a silent link is noticed",
+    ),
     ("session.timeout.ms", "set kafka.session_timeout"),
     ("max.poll.interval.ms", "set kafka.max_poll_interval"),
     ("isolation.level", "else aborted records are read, and offsets that are not decided yet"),

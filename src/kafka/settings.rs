@@ -249,7 +249,10 @@ impl Settings {
     pub fn probe(&self) -> ClientConfig {
         let mut config = self.defaults();
         self.pass_through(&mut config, &self.consumer_properties);
-        config.set("isolation.level", "read_uncommitted").set("statistics.interval.ms", "0");
+        config
+            .set("isolation.level", "read_uncommitted")
+            .set("socket.timeout.ms", ms(self.session_timeout))
+            .set("statistics.interval.ms", "0");
         config.remove("group.id");
         config
     }
@@ -297,6 +300,8 @@ impl Settings {
     fn insist_on_reading(&self, config: &mut ClientConfig) {
         config
             .set("group.id", &self.group)
+            // At librdkafka's 60 s a half-open connection holds up the input for that long, and a restore gives up.
+            .set("socket.timeout.ms", ms(self.session_timeout))
             .set("group.protocol", "classic")
             .set("isolation.level", "read_committed")
             .set("enable.auto.commit", "false")
