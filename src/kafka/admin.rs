@@ -169,7 +169,20 @@ impl Admin {
         }
     }
 
+    /// Asks again when the connection broke, which librdkafka does for metadata and not for this.
     fn settings_of(&self, name: &str) -> KafkaResult<BTreeMap<String, String>> {
+        let deadline = clock::instant() + self.timeout;
+        loop {
+            match self.describe(name) {
+                Err(KafkaError::AdminOp(RDKafkaErrorCode::BrokerTransportFailure)) if clock::instant() < deadline => {
+                    self.serve();
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn describe(&self, name: &str) -> KafkaResult<BTreeMap<String, String>> {
         let described = wait(self.client.describe_configs([&ResourceSpecifier::Topic(name)], &self.options()))?;
         let mut settings = BTreeMap::new();
         for resource in described {
