@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use livesession::clock;
 
+use crate::proxy::Proxy;
+
 /// `host:port` of a broker to use instead of one of our own.
 pub const GIVEN: &str = "LIVESESSION_TEST_BROKERS";
 /// `1`: a broker that cannot be started is a failure, not a reason to ignore the test.
@@ -57,6 +59,10 @@ pub struct Broker {
 struct Ports {
     clients: u16,
     controller: u16,
+    /// Where clients connect that are told to come back to `advertised`.
+    proxied: u16,
+    /// Where a test may put a proxy to `proxied`; else nobody listens.
+    advertised: u16,
 }
 
 /// The broker that all tests of a run share.
@@ -101,7 +107,7 @@ impl Broker {
         Broker {
             bootstrap,
             extra: String::new(),
-            ports: Ports { clients: 0, controller: 0 },
+            ports: Ports { clients: 0, controller: 0, proxied: 0, advertised: 0 },
             directory: PathBuf::new(),
             log: PathBuf::from("(a broker that was given: see its own log)"),
             node: Mutex::new(None),
@@ -119,7 +125,8 @@ impl Broker {
         let name = format!("kafka-{}-{number}", std::process::id());
         let directory = temporary().join(&name);
         fs::create_dir_all(&directory).map_err(|error| format!("cannot create {}: {error}", directory.display()))?;
-        let ports = Ports { clients: free_port()?, controller: free_port()? };
+        let ports =
+            Ports { clients: free_port()?, controller: free_port()?, proxied: free_port()?, advertised: free_port()? };
         let broker = Broker {
             bootstrap: format!("127.0.0.1:{}", ports.clients),
             extra: extra.to_owned(),
@@ -137,6 +144,12 @@ impl Broker {
     /// Returns `host:port` for `bootstrap.servers`.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// Puts a proxy between the broker and whoever uses [`Proxy::bootstrap`], until it is dropped.
+    pub fn proxy(&self) -> Proxy {
+        assert!(self.is_ours(), "a broker that was given advertises no port of ours");
+        Proxy::start(self.ports.advertised, self.ports.proxied)
     }
 
     /// Returns whether tests may stop it.
@@ -194,15 +207,15 @@ impl Broker {
     }
 
     fn properties(&self) -> String {
-        let Ports { clients, controller } = self.ports;
+        let Ports { clients, controller, proxied, advertised } = self.ports;
         let data = self.directory.join("data");
         let mut extra = self.extra.clone();
         let text = format!(
             "process.roles=broker,controller\n\
              node.id=1\n\
-             listeners=CLIENTS://127.0.0.1:{clients},CTL://127.0.0.1:{controller}\n\
-             advertised.listeners=CLIENTS://127.0.0.1:{clients}\n\
-             listener.security.protocol.map=CLIENTS:PLAINTEXT,CTL:PLAINTEXT\n\
+             listeners=CLIENTS://127.0.0.1:{clients},PROXIED://127.0.0.1:{proxied},CTL://127.0.0.1:{controller}\n\
+             advertised.listeners=CLIENTS://127.0.0.1:{clients},PROXIED://127.0.0.1:{advertised}\n\
+             listener.security.protocol.map=CLIENTS:PLAINTEXT,PROXIED:PLAINTEXT,CTL:PLAINTEXT\n\
              inter.broker.listener.name=CLIENTS\n\
              controller.listener.names=CTL\n\
              controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\

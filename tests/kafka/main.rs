@@ -30,6 +30,8 @@ mod online;
 mod outage;
 mod process;
 mod program;
+mod proxied;
+mod proxy;
 mod refusals;
 mod replay;
 mod restore;
@@ -55,7 +57,7 @@ pub enum Body {
     Plain(fn()),
     /// Uses the broker that all share.
     Shared(fn(&broker::Broker)),
-    /// Stops and starts the broker.
+    /// Stops and starts the broker, or puts a proxy before it.
     Owned(fn(&broker::Broker)),
     /// Starts brokers of its own. `Err`: why there are none.
     Launched(fn() -> Result<(), String>),
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         ("topics_command", topics_command::TESTS),
         ("worker", worker::TESTS),
         ("faults", faults::TESTS),
+        ("proxied", proxied::TESTS),
         ("refusals", refusals::TESTS),
         ("inputs", inputs::TESTS),
         ("login", login::TESTS),
@@ -117,13 +120,13 @@ fn trial(module: &str, test: &'static Test) -> Trial {
 }
 
 /// Runs a test against the broker, or says why it did not run.
-fn with_broker(stops_it: bool, body: fn(&broker::Broker)) -> Result<Completion, Failed> {
+fn with_broker(is_own: bool, body: fn(&broker::Broker)) -> Result<Completion, Failed> {
     let broker = match broker::shared() {
         Ok(broker) => broker,
         Err(reason) => return without_broker(&reason),
     };
-    if stops_it && !broker.is_ours() {
-        return Ok(Completion::ignored_with("stops the broker, and this one was given"));
+    if is_own && !broker.is_ours() {
+        return Ok(Completion::ignored_with("needs a broker of its own, and this one was given"));
     }
     body(&broker);
     Ok(Completion::Completed)
