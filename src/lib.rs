@@ -35,7 +35,7 @@
 //! | [`splice`] | which files to join, in which order, cut where | the session record |
 //! | [`http`] | metrics, health, query API, page | `index` |
 //! | [`cli`] | one file per command | everything |
-//! | [`config`], [`metrics`], [`health`], [`clock`] | leaves that the others read | `time` |
+//! | [`config`], [`metrics`], [`health`], [`clock`], [`failpoint`] | leaves that the others read | `time` |
 //!
 //! To see why a session has its bounds read `grouping/policy.rs`, `timeline.rs`, `grouper.rs` and `settle.rs`; to see why
 //! nothing is lost or doubled read `kafka/mod.rs`, `kafka/transaction.rs` and `worker/mod.rs`.
@@ -62,6 +62,7 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod failpoint;
 pub mod grouping;
 pub mod health;
 pub mod http;

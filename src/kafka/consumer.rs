@@ -25,7 +25,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::context::{Change, GroupContext, Reports, is_refusal, unassign};
 use super::settings::Settings;
 use super::{Cause, Input, KnownEnds, Record, native};
-use crate::clock;
+use crate::{clock, failpoint};
 
 /// How long a seek may wait for librdkafka to have started the partition; it takes milliseconds.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -62,6 +62,13 @@ pub enum Error {
         #[source]
         source: Cause,
     },
+}
+
+#[cfg(debug_assertions)]
+impl From<failpoint::Injected> for Error {
+    fn from(injected: failpoint::Injected) -> Error {
+        Error::Rebuild { doing: "pass a failpoint", source: injected.into() }
+    }
 }
 
 /// The consumer of the input topic.
@@ -138,7 +145,10 @@ impl Consumer {
             Some(entry) => *entry = Some(Running { next: offset, ended: false }),
             None => return Err(rebuild(format!("partition {partition} is not ours").into())),
         }
-        self.resume_at(partition, offset).map_err(|error| rebuild(error.into()))
+        failpoint::reach!("seek.before");
+        self.resume_at(partition, offset).map_err(|error| rebuild(error.into()))?;
+        failpoint::reach!("seek.after");
+        Ok(())
     }
 
     /// Resumes, then seeks: a partition that resumes may start from a stale offset.
@@ -248,7 +258,9 @@ impl Consumer {
         }
         self.forget(&leaving);
         unassign(&self.base, &list)
-            .map_err(|error| Error::Rebuild { doing: "give partitions away", source: error.into() })
+            .map_err(|error| Error::Rebuild { doing: "give partitions away", source: error.into() })?;
+        failpoint::reach!("leave.after");
+        Ok(())
     }
 
     /// Returns the next change of the assignment, if there was one.

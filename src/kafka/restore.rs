@@ -33,7 +33,7 @@ use super::consumer::Consumer;
 use super::context::{PlainContext, Reports, is_refusal};
 use super::settings::Settings;
 use super::{Apply, Cause, LogEnds};
-use crate::clock;
+use crate::{clock, failpoint};
 
 /// How long one question to a broker may hold up the worker; a slower answer is asked for again.
 const ASK_TIMEOUT: Duration = Duration::from_millis(500);
@@ -93,6 +93,13 @@ pub enum Error {
     /// The changelog holds what we never write: stop, and write nothing more (exit 70).
     #[error("cannot restore partition {partition}: changelog record at offset {offset} {problem}")]
     Stop { partition: i32, offset: i64, problem: &'static str },
+}
+
+#[cfg(debug_assertions)]
+impl From<failpoint::Injected> for Error {
+    fn from(injected: failpoint::Injected) -> Error {
+        Error::Rebuild { source: injected.into() }
+    }
 }
 
 /// A client that asks for log ends, open transactions included.
@@ -162,6 +169,7 @@ impl Restore {
 
     /// Begins to restore a partition, from the beginning if it was under way.
     pub fn begin(&mut self, partition: i32) -> Result<(), Error> {
+        failpoint::reach!("restore.before");
         self.cancel(partition)?;
         let entry = Partition { phase: Phase::Asking, since: clock::instant(), outages: self.outages(), records: 0 };
         self.partitions.insert(partition, entry);
@@ -235,6 +243,7 @@ impl Restore {
             Ok(committed) => committed,
             Err(error) => return self.unanswered(error),
         };
+        failpoint::reach!("restore.offset");
         let mut list = TopicPartitionList::new();
         for (partition, committed) in committed {
             let LogEnds { start, end } = match probe.log_ends(&self.topic, partition, ASK_TIMEOUT) {
@@ -245,6 +254,7 @@ impl Restore {
                     break;
                 }
             };
+            failpoint::reach!("restore.end");
             let outages = self.outages();
             let Some(entry) = self.partitions.get_mut(&partition) else { continue };
             entry.phase = Phase::Reading { committed, next: start, end };
@@ -293,6 +303,7 @@ impl Restore {
             if let Phase::Reading { committed, next, end } = entry.phase
                 && next >= end
             {
+                failpoint::reach!("restore.after");
                 done.push(Restored { partition: *partition, committed, records: entry.records });
                 assigned.push(*partition);
             }
@@ -393,6 +404,7 @@ impl Partition {
         }
         let Some(key) = record.key() else { return Err(Error::Stop { partition, offset, problem: "has no key" }) };
         apply(partition, key, record.payload());
+        failpoint::reach!("restore.record");
         self.records += 1;
         self.move_to(offset + 1, outages);
         Ok(())

@@ -41,7 +41,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::context::{Reports, TransactionContext, is_refusal};
 use super::settings::Settings;
 use super::{Cause, Outgoing, native};
-use crate::clock;
+use crate::{clock, failpoint};
 
 /// How long one turn of serving delivery reports takes: all of it, whether there is something to serve or not.
 const TURN: Duration = Duration::from_millis(1);
@@ -87,6 +87,17 @@ pub enum Error {
     /// Our defect: stop, and write nothing more (exit 70).
     #[error("cannot {doing}: {problem}")]
     Stop { doing: &'static str, problem: String },
+}
+
+#[cfg(debug_assertions)]
+impl From<failpoint::Injected> for Error {
+    fn from(injected: failpoint::Injected) -> Error {
+        const DOING: &str = "pass a failpoint";
+        match injected.is_abort {
+            true => Error::Abort { doing: DOING, source: injected.into() },
+            false => Error::Rebuild { doing: DOING, source: injected.into() },
+        }
+    }
 }
 
 /// What an error of librdkafka asks for.
@@ -148,6 +159,7 @@ impl Transactions {
     /// Puts a new producer in the place of the old one.
     pub fn replace(&self, timeout: Duration) -> Result<(), Error> {
         const DOING: &str = "take over the transactional id";
+        failpoint::reach!("init.before");
         // Closed before the next one begins: two of one id would fence each other.
         drop(self.state.borrow_mut().producer.take());
         let config = self.settings.producer();
@@ -165,6 +177,7 @@ impl Transactions {
             }
         });
         result.map_err(|error| self.error(&producer, DOING, error, None))?;
+        failpoint::reach!("init.after");
         *self.state.borrow_mut() = State { producer: Some(producer), ..State::NEW };
         Ok(())
     }
@@ -179,6 +192,7 @@ impl Transactions {
             let problem = "the outcome of the last one is unknown, and the worker was not rebuilt".to_owned();
             return Err(Error::Stop { doing: DOING, problem });
         }
+        failpoint::reach!("begin.before");
         self.serve();
         if self.needs_replacement() {
             tracing::info!(transactional_id = self.settings.transactional_id, "replacing the producer");
@@ -190,6 +204,7 @@ impl Transactions {
         };
         producer.begin_transaction().map_err(|error| self.error(producer, DOING, error, None))?;
         state.open = Some(clock::instant());
+        failpoint::reach!("begin.after");
         Ok(())
     }
 
@@ -203,10 +218,11 @@ impl Transactions {
         const DOING: &str = "produce a record";
         let state = self.state.borrow();
         let (producer, begun) = open(&state, DOING)?;
+        failpoint::reach!("send.before");
         let deadline = begun + self.settings.transaction_timeout;
         loop {
             match native::produce(producer, record) {
-                Ok(()) => return Ok(()),
+                Ok(()) => break,
                 Err(error) if is_queue_full(&error) && clock::instant() < deadline && !producer.context().failed() => {
                     producer.poll(TURN);
                 }
@@ -214,6 +230,8 @@ impl Transactions {
                 Err(error) => return Err(self.abort_error(producer, DOING, error)),
             }
         }
+        failpoint::reach!("send.after");
+        Ok(())
     }
 
     /// Commits, together with the next offsets of all touched partitions.
@@ -263,8 +281,10 @@ impl Transactions {
     ) -> Result<Duration, Error> {
         let (producer, begun) = open(state, "commit")?;
         let list = self.offset_list(offsets)?;
+        failpoint::reach!("offsets.before");
         let sent = repeat(deadline, |remaining| producer.send_offsets_to_transaction(&list, member, remaining));
         sent.map_err(|error| self.error(producer, "send offsets to the transaction", error, Some(begun)))?;
+        failpoint::reach!("offsets.after");
         while producer.in_flight_count() > 0 {
             if producer.context().failed() || clock::instant() >= deadline {
                 let late = KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut);
@@ -272,10 +292,12 @@ impl Transactions {
             }
             producer.poll(TURN);
         }
+        failpoint::reach!("commit.before");
         let start = clock::instant();
         // Without a timeout of its own it takes the transaction's remaining time.
         repeat(deadline, |_| raw_commit(producer))
             .map_err(|error| self.error(producer, "commit the transaction", error, Some(begun)))?;
+        failpoint::reach!("commit.after");
         Ok(clock::instant().saturating_duration_since(start))
     }
 
@@ -309,9 +331,12 @@ impl Transactions {
     fn try_abort(&self) -> Result<(), Error> {
         let state = self.state.borrow();
         let (producer, begun) = open(&state, "abort")?;
+        failpoint::reach!("abort.before");
         let deadline = clock::instant() + self.settings.transaction_timeout;
         repeat(deadline, |_| raw_abort(producer))
-            .map_err(|error| self.error(producer, "abort the transaction", error, Some(begun)))
+            .map_err(|error| self.error(producer, "abort the transaction", error, Some(begun)))?;
+        failpoint::reach!("abort.after");
+        Ok(())
     }
 
     /// Serves delivery reports and errors for a moment.

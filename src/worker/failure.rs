@@ -55,6 +55,13 @@ pub enum Failure {
     Defect { what: &'static str },
 }
 
+#[cfg(debug_assertions)]
+impl From<crate::failpoint::Injected> for Failure {
+    fn from(injected: crate::failpoint::Injected) -> Failure {
+        Failure::Rebuild { source: injected.into() }
+    }
+}
+
 impl From<transaction::Error> for Failure {
     fn from(error: transaction::Error) -> Failure {
         match error {

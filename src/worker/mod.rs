@@ -30,6 +30,7 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use crate::clock;
+use crate::failpoint;
 use crate::kafka::{self, Broker, Input};
 use crate::metrics::{self, Counts, Metrics, Phase};
 use crate::partition::{Outcome, Partition, Record};
@@ -313,9 +314,11 @@ impl<'b, B: Broker> Worker<'b, B> {
     fn revoked(&mut self, partitions: &[i32], now: Now) -> Result<(), Failure> {
         info!(?partitions, "partitions revoked");
         self.metrics.rebalance(metrics::Rebalance::Revoke);
+        failpoint::reach!("revoke.before");
         // All partitions together, also those that stay: their offsets and ours are one transaction.
         self.commit(now, REVOKE_BUDGET)?;
         self.drop_partitions(partitions);
+        failpoint::reach!("revoke.after");
         Ok(())
     }
 

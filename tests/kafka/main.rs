@@ -18,6 +18,9 @@ mod broker;
 mod chaos;
 mod deployment;
 mod dlq;
+// A release build has no failpoints.
+#[cfg(debug_assertions)]
+mod failpoints;
 mod faults;
 mod fixture;
 mod index_topic;
@@ -92,6 +95,8 @@ fn main() -> ExitCode {
         ("alerts", alerts::TESTS),
         ("systemd", systemd::TESTS),
     ];
+    #[cfg(debug_assertions)]
+    let modules = [&modules[..], &[("failpoints", failpoints::TESTS)]].concat();
     let trials = modules.iter().flat_map(|(module, tests)| tests.iter().map(|test| trial(module, test))).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     broker::end_shared(conclusion.has_failed());

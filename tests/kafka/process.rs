@@ -177,6 +177,14 @@ impl Worker {
         status.code().unwrap_or_else(|| panic!("worker {} was killed by signal {:?}", self.name, status.signal()))
     }
 
+    /// Waits until a signal ends it; returns which.
+    pub fn wait_signal(&mut self, timeout: Duration) -> i32 {
+        let ended = wait_until(timeout, || self.status().is_some());
+        assert!(ended, "worker {} still runs after {timeout:?}", self.name);
+        let status = self.status().expect("it ended");
+        status.signal().unwrap_or_else(|| panic!("worker {} ended with code {:?}", self.name, status.code()))
+    }
+
     /// Returns whether it has ended, without waiting.
     pub fn has_ended(&mut self) -> bool {
         self.status().is_some()
