@@ -74,5 +74,6 @@ pub mod partition;
 pub mod projection;
 pub mod splice;
 pub mod time;
+mod weakness;
 pub mod wire;
 pub mod worker;

@@ -32,7 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::util::Timeout;
@@ -41,7 +41,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::context::{Reports, TransactionContext, is_refusal};
 use super::settings::Settings;
 use super::{Cause, Outgoing, native};
-use crate::{clock, failpoint};
+use crate::{clock, failpoint, weakness};
 
 /// How long one turn of serving delivery reports takes: all of it, whether there is something to serve or not.
 const TURN: Duration = Duration::from_millis(1);
@@ -281,6 +281,8 @@ impl Transactions {
     ) -> Result<Duration, Error> {
         let (producer, begun) = open(state, "commit")?;
         let list = self.offset_list(offsets)?;
+        let stranger = weakness::lacks("metadata").then(|| stranger(&self.settings));
+        let member = stranger.as_ref().unwrap_or(member);
         failpoint::reach!("offsets.before");
         let sent = repeat(deadline, |remaining| producer.send_offsets_to_transaction(&list, member, remaining));
         sent.map_err(|error| self.error(producer, "send offsets to the transaction", error, Some(begun)))?;
@@ -353,7 +355,9 @@ impl Transactions {
             return Err(Error::Stop { doing: DOING, problem: "there are none".to_owned() });
         }
         let mut list = TopicPartitionList::with_capacity(offsets.len());
-        for (partition, offset, note) in offsets {
+        for (partition, offset, note) in
+            offsets.iter().filter(|(partition, offset, _)| weakness::keeps(*partition, *offset))
+        {
             let mut element = list.add_partition(&self.topic, *partition);
             element.set_offset(Offset::Offset(*offset)).map_err(|error| Error::Stop {
                 doing: DOING,
@@ -412,6 +416,12 @@ impl Transactions {
             _ => Error::Abort { doing, source: error.into() },
         }
     }
+}
+
+/// Returns what a consumer outside of the group says of itself. Nobody asks for it but a [`weakness`].
+fn stranger(settings: &Settings) -> ConsumerGroupMetadata {
+    let consumer: BaseConsumer = settings.consumer().create().expect("the settings are those of our consumer");
+    consumer.group_metadata().expect("the settings name a group")
 }
 
 /// Returns the producer and when its open transaction began.

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{Owned, SLICE, Transaction, Worker};
-use crate::clock;
 use crate::grouping::{Interval, Publication, Status};
 use crate::kafka::{Broker, Header, Outgoing, transaction};
 use crate::metrics::{Closed, Counts, Phase};
 use crate::wire::session::{self, Source};
+use crate::{clock, weakness};
 
 /// The header by which schema registries name the schema of a value.
 const SCHEMA_HEADER: &str = "__value_schema_id";
@@ -19,6 +19,7 @@ impl<B: Broker> Worker<'_, B> {
         transaction: &Transaction,
         timeout: Duration,
     ) -> Result<(), transaction::Error> {
+        weakness::hold();
         let start = clock::instant();
         let mut offsets = Vec::with_capacity(transaction.touched.len());
         for partition in &transaction.touched {

@@ -5,11 +5,11 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::{Failure, Now, Owned, RESTORE_SLICE, Running, Start, Worker, begin};
-use crate::clock;
 use crate::kafka::{Broker, restore};
 use crate::metrics::{self, Phase};
 use crate::partition::Partition;
 use crate::wire::changelog::{self, Reducer};
+use crate::{clock, weakness};
 
 impl<B: Broker> Worker<'_, B> {
     /// Begins to restore partitions that are ours from now on.
@@ -94,7 +94,9 @@ impl<B: Broker> Worker<'_, B> {
         let group = &self.settings.application_id;
         let input = &self.settings.topics.input;
         let (state, is_fresh) = match (state, restored.committed) {
-            (Some(state), Some(committed)) if state.next_offset() == committed => (state, false),
+            (Some(state), Some(committed)) if state.next_offset() == committed || weakness::lacks("marker") => {
+                (state, false)
+            }
             (Some(state), committed) => {
                 let next = state.next_offset();
                 let found = committed.map_or("no offset".to_owned(), |committed| format!("offset {committed}"));
@@ -120,7 +122,8 @@ impl<B: Broker> Worker<'_, B> {
                 (Partition::new(policy, key_parts, next), true)
             }
         };
-        let offset = state.next_offset();
+        let trusted = restored.committed.filter(|_| weakness::lacks("marker"));
+        let offset = trusted.unwrap_or(state.next_offset());
         info!(
             partition,
             offset,

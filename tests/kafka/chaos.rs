@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use livesession::clock;
 
-use crate::audit;
+use crate::audit::{self, NEVER_IDLE};
 use crate::broker::{self, Broker, wait_until};
 use crate::deployment::{Deployment, wait};
 use crate::faults::DEFAULT_SWEEP;
@@ -185,7 +185,7 @@ fn everything() -> Result<(), String> {
     let Chaos { counts, own_ends, .. } = chaos;
     eprintln!("{counts:?}, ended by themselves: {own_ends}");
     eprintln!("{records} records, {read} of them read amid faults, in {} s", took.as_secs());
-    let clean = audit::assert_clean(&deployment, &["--gap", "3m", "--index", index.to_str().unwrap()]);
+    let clean = audit::assert_clean(&deployment, &[NEVER_IDLE, "--gap", "3m", "--index", index.to_str().unwrap()]);
     eprintln!("{clean}");
     verify_index(&deployment);
     assert!(counts.values().sum::<usize>() >= faults, "{counts:?}");

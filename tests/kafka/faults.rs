@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use livesession::clock;
 
-use crate::audit;
+use crate::audit::{self, NEVER_IDLE};
 use crate::broker::{Broker, wait_until};
 use crate::deployment::{Deployment, wait};
 use crate::process::{PATIENCE, Worker};
@@ -122,7 +122,7 @@ fn frozen(broker: &Broker) {
 /// Checks the result twice: against what the traffic was made to give, and by an audit that does not know that.
 fn assert_result(traffic: &Traffic, deployment: &Deployment) {
     traffic.assert_result(deployment);
-    audit::assert_clean(deployment, &["--gap", "3m"]);
+    audit::assert_clean(deployment, &[NEVER_IDLE, "--gap", "3m"]);
 }
 
 /// Two processes under one transactional id fence each other, until one of them sees that it is no accident.

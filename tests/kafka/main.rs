@@ -16,6 +16,7 @@ mod alerts;
 mod audit;
 mod broker;
 mod chaos;
+mod controls;
 mod deployment;
 mod dlq;
 // A release build has no failpoints.
@@ -91,6 +92,7 @@ fn main() -> ExitCode {
         ("online", online::TESTS),
         ("index_topic", index_topic::TESTS),
         ("replay", replay::TESTS),
+        ("controls", controls::TESTS),
         ("chaos", chaos::TESTS),
         ("alerts", alerts::TESTS),
         ("systemd", systemd::TESTS),
