@@ -1,11 +1,8 @@
-//! The notification decoder against its specification: every example compared whole, every bound at -1, 0 and +1, the
-//! schema, and a seeded run over mutated examples.
-//!
-//! The long run: `MUTATIONS=1000000 cargo test --test notifications mutated`.
+//! The notification decoder against its specification: every example compared whole, every bound at -1, 0 and +1, and the
+//! schema. Damaged examples are in `tests/fuzz/`.
 
 mod examples;
 mod fields;
-mod mutations;
 mod schema;
 mod support;
 mod texts;

@@ -13,8 +13,8 @@
 //!
 //! Values are printed by `show` alone, because they may hold push secrets.
 
-mod ledger;
-mod letter;
+pub mod ledger;
+pub mod letter;
 mod list;
 mod replay;
 

@@ -7,92 +7,12 @@ use livesession::time::{Millis, Timestamp};
 use livesession::wire::notification::{Decoder, HintKind, KeyParts, Notification, Rules, split_stream_key};
 use serde_json::value::RawValue;
 
+use crate::mutate::{NASTY_LITERALS, Random, begin, damage};
 use crate::support::{examples, fields_of, ms, object_with};
 
-/// A small xorshift generator: the run must be the same on every machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
-    }
-}
-
-fn from_environment(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
-}
-
-/// Literals that have hurt readers of numbers and texts before.
-const NASTY: &[&str] = &[
-    "null",
-    "true",
-    "{}",
-    "[]",
-    "\"\"",
-    "\" \"",
-    "0",
-    "-0",
-    "-1",
-    "0.0",
-    "1e2",
-    "1e999999999999999999999",
-    "-1E-99999",
-    "0e999999999",
-    "9223372036854775807",
-    "9223372036854775808",
-    "-9223372036854775808",
-    "18446744073709551615",
-    "18446744073709551616",
-    "1e18",
-    "1e19",
-    "99999999999",
-    "100000000000",
-    "99999999999999",
-    "100000000000000",
-    "99999999999999999",
-    "100000000000000000",
-    "946684799",
-    "946684800",
-    "253402300799",
-    "253402300800",
-    "\"\\u0000\"",
-    "\"\\ud800\"",
-    "\"\\ud83d\\ude00\"",
-    "\"\\u0085\"",
-    "\"%2F/%\"",
-    "\"\u{85}\"",
-    "\"+5\"",
-    "\"-\"",
-    "100",
-    "1",
-    "332",
-    "\"record_ended\"",
-    "86400",
-    "86401",
-    "999999",
-    "1000000",
-    "1754037000.000",
-    "17540370000e-1",
-];
-
 #[test]
-fn mutated_examples_never_break_an_invariant() {
-    let seed = from_environment("MUTATION_SEED", 0x9e37_79b9_7f4a_7c15);
-    let rounds = from_environment("MUTATIONS", 60_000);
-    println!("MUTATION_SEED={seed} MUTATIONS={rounds}");
-    let mut random = Random(seed);
-
+fn mutated_notifications_never_break_an_invariant() {
+    let (mut random, rounds) = begin("notification", 1);
     let examples = examples();
     let objects: Vec<_> = examples.iter().filter_map(|example| fields_of(&example.input)).collect();
     let literals: Vec<String> =
@@ -118,11 +38,7 @@ fn mutated_examples_never_break_an_invariant() {
         for (decoder, rules) in decoders.iter_mut().zip(&rules) {
             let found = decoder.decode(Some(&value), timestamp);
             let broken = broken_invariant(&found, rules, timestamp);
-            assert!(
-                broken.is_none(),
-                "{broken:?} in round {round} of MUTATION_SEED={seed}: {}",
-                String::from_utf8_lossy(&value)
-            );
+            assert!(broken.is_none(), "{broken:?} in round {round}: {}", String::from_utf8_lossy(&value));
             *kinds.entry(kind(&found)).or_default() += 1;
         }
     }
@@ -149,32 +65,10 @@ fn swapped(random: &mut Random, objects: &[BTreeMap<String, Box<RawValue>>], lit
     let base: Vec<_> = fields.iter().map(|(name, raw)| (name.as_str(), raw.get())).collect();
     let mut changes = Vec::new();
     for _ in 0..=random.below(3) {
-        let literal = if random.below(2) == 0 { random.pick(NASTY) } else { random.pick(literals).as_str() };
+        let literal = if random.below(2) == 0 { random.pick(NASTY_LITERALS) } else { random.pick(literals).as_str() };
         changes.push((*random.pick(&names), literal));
     }
     object_with(&base, &changes)
-}
-
-/// One flipped bit, cut, repeated slice or overwritten byte.
-fn damage(random: &mut Random, value: &mut Vec<u8>) {
-    if value.is_empty() {
-        return;
-    }
-    let at = random.below(value.len());
-    match random.below(5) {
-        0 => value[at] ^= 1 << random.below(8),
-        1 => value.truncate(at),
-        2 => {
-            let length = random.below(64).min(value.len() - at);
-            let slice = value[at..at + length].to_vec();
-            let target = random.below(value.len());
-            value.splice(target..target, slice);
-        }
-        3 => value[at] = *random.pick(b"{}[]\",:\\0123456789eE.+- \t\x00\x7f\xc2\x85\xff"),
-        _ => {
-            value.remove(at);
-        }
-    }
 }
 
 /// Says which invariant an outcome breaks.
