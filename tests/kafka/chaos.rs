@@ -1,4 +1,5 @@
 //! Chaos: workers, an indexer and a broker of their own under live traffic, and faults at random until there were enough.
+//! Between workers and broker is the proxy of [`crate::proxy`].
 //!
 //! ```sh
 //! cargo test --test kafka -- chaos --nocapture                                    # 40 faults, about two minutes
@@ -24,6 +25,9 @@ use crate::deployment::{Deployment, wait};
 use crate::faults::DEFAULT_SWEEP;
 use crate::live::{self, Live};
 use crate::process::Worker;
+use crate::proxy::Action::{Answer, Cut, Delay, Swallow};
+use crate::proxy::Side::{Request, Response};
+use crate::proxy::{self, Action, Api, NOT_COORDINATOR, Proxy, Side, Struck};
 use crate::traffic::Random;
 use crate::{Body, Test};
 
@@ -62,17 +66,37 @@ enum Fault {
     ScaleDown,
     KillIndexer,
     KillBroker,
+    Network,
 }
 
 /// A deck from which faults are drawn: each kind comes, and comes again only when all have come.
-const DECK: [(Fault, usize); 7] = [
-    (Fault::Kill, 6),
-    (Fault::Freeze, 4),
-    (Fault::Restart, 4),
+const DECK: [(Fault, usize); 8] = [
+    (Fault::Kill, 5),
+    (Fault::Freeze, 3),
+    (Fault::Restart, 3),
     (Fault::ScaleUp, 1),
     (Fault::ScaleDown, 1),
-    (Fault::KillIndexer, 3),
+    (Fault::KillIndexer, 2),
     (Fault::KillBroker, 1),
+    (Fault::Network, 4),
+];
+
+/// What a network does to frames of these kinds. Beside it, now and then, it forgets all of its connections.
+const NETWORK: [(Api, Side, Action); 14] = [
+    (Api::END_TXN, Response, Cut),
+    (Api::END_TXN, Response, Swallow),
+    (Api::END_TXN, Response, Delay(Duration::from_millis(300))),
+    (Api::END_TXN, Request, Cut),
+    (Api::END_TXN, Request, Swallow),
+    (Api::END_TXN, Request, Answer(NOT_COORDINATOR)),
+    (Api::TXN_OFFSET_COMMIT, Response, Cut),
+    (Api::TXN_OFFSET_COMMIT, Request, Delay(Duration::from_millis(500))),
+    (Api::PRODUCE, Response, Cut),
+    (Api::PRODUCE, Request, Delay(Duration::from_millis(200))),
+    (Api::INIT_PRODUCER_ID, Response, Cut),
+    (Api::OFFSET_FETCH, Response, Swallow),
+    (Api::JOIN_GROUP, Response, Cut),
+    (Api::HEARTBEAT, Response, Swallow),
 ];
 
 /// A process that is there, gone, or frozen until some moment.
@@ -125,12 +149,17 @@ impl Slot {
 
 struct Chaos<'a> {
     broker: &'a Broker,
+    proxy: &'a Proxy,
     deployment: &'a Deployment,
     random: Random,
     deck: Vec<Fault>,
     workers: Vec<Slot>,
     indexer: Slot,
     counts: BTreeMap<Fault, usize>,
+    /// What the proxy has done.
+    struck: Vec<Struck>,
+    /// How many connections it made half-open.
+    silenced: usize,
     /// Processes that ended with `TRY_AGAIN`.
     own_ends: usize,
 }
@@ -144,9 +173,12 @@ fn everything() -> Result<(), String> {
     let faults = usize::try_from(number(FAULTS).unwrap_or(40)).unwrap();
     let seed = number(SEED).unwrap_or_else(|| clock::now().as_ms().unsigned_abs() % 100_000);
     eprintln!("{SEED}={seed} {FAULTS}={faults}");
+    // Before the workers: it ends when all of its connections have.
+    let proxy = broker.proxy();
     let mut deployment = Deployment::without_topics(&broker, PARTITIONS);
     let index = broker::temporary().join(format!("{}.db", deployment.name));
-    deployment.settings = deployment.settings.with(live::RULES).with(TIMEOUTS).with(&format!("index.path = {index:?}"));
+    let own = format!("index.path = {index:?}\nkafka.brokers = [\"{}\"]", proxy.bootstrap());
+    deployment.settings = deployment.settings.with(live::RULES).with(TIMEOUTS).with(&own);
     for topic in [&deployment.input, &deployment.output, &deployment.dead_letter] {
         deployment.create(topic, PARTITIONS, &[]);
     }
@@ -160,6 +192,7 @@ fn everything() -> Result<(), String> {
     };
     let mut chaos = Chaos {
         broker: &broker,
+        proxy: &proxy,
         deployment: &deployment,
         random: Random::new(seed),
         deck: Vec::new(),
@@ -167,6 +200,8 @@ fn everything() -> Result<(), String> {
         workers: vec![worker("a", "20ms"), worker("b", "150ms"), worker("c", "600ms")],
         indexer: Slot::new("indexer", String::new()),
         counts: BTreeMap::new(),
+        struck: Vec::new(),
+        silenced: 0,
         own_ends: 0,
     };
     let since = clock::instant();
@@ -182,13 +217,14 @@ fn everything() -> Result<(), String> {
     let (read, took) = (chaos.progress(), since.elapsed());
     eprintln!();
     chaos.settle();
-    let Chaos { counts, own_ends, .. } = chaos;
-    eprintln!("{counts:?}, ended by themselves: {own_ends}");
+    let Chaos { counts, own_ends, struck, silenced, .. } = chaos;
+    let frames: u64 = struck.iter().map(Struck::count).sum();
+    eprintln!("{counts:?}, ended by themselves: {own_ends}; frames struck: {frames}, connections silenced: {silenced}");
     eprintln!("{records} records, {read} of them read amid faults, in {} s", took.as_secs());
     let clean = audit::assert_clean(&deployment, &[NEVER_IDLE, "--gap", "3m", "--index", index.to_str().unwrap()]);
     eprintln!("{clean}");
     verify_index(&deployment);
-    assert!(counts.values().sum::<usize>() >= faults, "{counts:?}");
+    assert!(frames > 0, "the network did nothing");
     for suffix in ["", "-wal", "-shm"] {
         // A file that stays behind only takes space.
         let _ = fs::remove_file(format!("{}{suffix}", index.display()));
@@ -332,6 +368,17 @@ impl Chaos<'_> {
                 self.broker.kill9();
                 self.broker.start();
             }
+            Fault::Network => {
+                let kind = self.random.below(NETWORK.len() as u64 + 1) as usize;
+                let times = 1 + self.random.below(3);
+                match NETWORK.get(kind) {
+                    Some((api, side, action)) => {
+                        let fault = proxy::Fault::new(*api, *side, *action).every(2).times(times);
+                        self.struck.push(self.proxy.inject(fault));
+                    }
+                    None => self.silenced += self.proxy.silence(),
+                }
+            }
         }
     }
 
@@ -355,6 +402,7 @@ impl Chaos<'_> {
 
     /// Lets the workers finish, then ends them in order.
     fn settle(&mut self) {
+        self.proxy.heal();
         self.workers.iter_mut().for_each(Slot::thaw);
         if self.workers[0].process.is_none() {
             self.workers[0].start(self.deployment, "run");
