@@ -207,10 +207,8 @@ impl View<'_> {
     ///
     /// What SQLite said.
     pub fn session(&self, session_id: &str) -> Result<Option<Summary>, Error> {
-        let sql =
-            format!("SELECT {COLUMNS} FROM session s JOIN stream t ON t.key = s.stream_key WHERE s.session_id = ?1");
         self.transaction
-            .prepare_cached(&sql)
+            .prepare_cached(&session_sql())
             .and_then(|mut statement| statement.query_row([session_id], read_summary).optional())
             .at(self.path)
     }
@@ -236,10 +234,7 @@ impl View<'_> {
     /// What SQLite said.
     pub fn segments(&self, session_no: i64) -> Result<Vec<Segment>, Error> {
         self.transaction
-            .prepare_cached(
-                "SELECT file_id, url, format, task_id, template_id, bitrate_kbps, start_ms, end_ms, media_ms, size_bytes,
-                   anomalies, input_offset FROM segment WHERE session_no = ?1 ORDER BY seq",
-            )
+            .prepare_cached(SEGMENTS_SQL)
             .and_then(|mut statement| statement.query_map([session_no], |row| read_segment(row, 0))?.collect())
             .at(self.path)
     }
@@ -251,7 +246,7 @@ impl View<'_> {
     /// What SQLite said.
     pub fn gaps(&self, session_no: i64) -> Result<Vec<Gap>, Error> {
         self.transaction
-            .prepare_cached("SELECT start_ms, end_ms FROM gap WHERE session_no = ?1 ORDER BY seq")
+            .prepare_cached(GAPS_SQL)
             .and_then(|mut statement| {
                 statement
                     .query_map([session_no], |row| Ok(Gap { start_ms: row.get(0)?, end_ms: row.get(1)? }))?
@@ -275,14 +270,24 @@ impl View<'_> {
         self.transaction
             .prepare_cached(STREAMS_SQL)
             .and_then(|mut statement| {
-                statement
-                    .query_map(params![lower, inclusive, end_of_prefix(prefix), limit], |row| {
-                        let stream =
-                            Stream { key: row.get(0)?, app: row.get(1)?, appname: row.get(2)?, stream_id: row.get(3)? };
-                        Ok(StreamListed { stream, last_start_ms: row.get(4)? })
-                    })?
-                    .collect()
+                statement.query_map(params![lower, inclusive, end_of_prefix(prefix), limit], read_stream)?.collect()
             })
+            .at(self.path)
+    }
+
+    /// Returns streams that have `part` in their key, in capitals or not, by key.
+    ///
+    /// Walks through the streams, which are few beside the sessions, until there are `limit`: for a person who knows the
+    /// room and not its key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Interrupted`] after too long; else what SQLite said.
+    pub fn streams_with(&self, part: &str, limit: usize) -> Result<Vec<StreamListed>, Error> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.transaction
+            .prepare_cached(STREAMS_WITH_SQL)
+            .and_then(|mut statement| statement.query_map(params![part, limit], read_stream)?.collect())
             .at(self.path)
     }
 
@@ -363,10 +368,31 @@ pub(super) fn offsets(connection: &Connection) -> rusqlite::Result<Vec<(String, 
         .collect()
 }
 
+/// A session by its id.
+pub(super) fn session_sql() -> String {
+    format!("SELECT {COLUMNS} FROM session s JOIN stream t ON t.key = s.stream_key WHERE s.session_id = ?1")
+}
+
+pub(super) const SEGMENTS_SQL: &str =
+    "SELECT file_id, url, format, task_id, template_id, bitrate_kbps, start_ms, end_ms,
+    media_ms, size_bytes, anomalies, input_offset FROM segment WHERE session_no = ?1 ORDER BY seq";
+
+pub(super) const GAPS_SQL: &str = "SELECT start_ms, end_ms FROM gap WHERE session_no = ?1 ORDER BY seq";
+
 /// Streams from a lower bound, which counts itself if `?2`, up to the end of the prefix.
 pub(super) const STREAMS_SQL: &str = "SELECT key, app, appname, stream_id,
     (SELECT max(start_ms) FROM session WHERE stream_key = stream.key)
   FROM stream WHERE key >= ?1 AND (?2 OR key > ?1) AND (?3 IS NULL OR key < ?3) ORDER BY key LIMIT ?4";
+
+/// Streams with a text in their key.
+pub(super) const STREAMS_WITH_SQL: &str = "SELECT key, app, appname, stream_id,
+    (SELECT max(start_ms) FROM session WHERE stream_key = stream.key)
+  FROM stream WHERE instr(lower(key), lower(?1)) > 0 ORDER BY key LIMIT ?2";
+
+fn read_stream(row: &Row<'_>) -> rusqlite::Result<StreamListed> {
+    let stream = Stream { key: row.get(0)?, app: row.get(1)?, appname: row.get(2)?, stream_id: row.get(3)? };
+    Ok(StreamListed { stream, last_start_ms: row.get(4)? })
+}
 
 /// Sessions by change number.
 pub(super) fn changes_sql() -> String {

@@ -67,8 +67,40 @@ fn changes_streams_and_files_are_found_by_their_index() {
         let last = plan(&path, &query::last_sql(by_stream), &[&"x", &"withdrawn"]);
         assert_eq!(last.len(), 2, "no sorting: {last:?}");
     }
-    let file = plan(&path, &lookup::by_file_sql(), &[&"a", &10_i64]);
-    assert_eq!(file[0], "SEARCH g USING INDEX segment_by_file (file_id=?)");
+    // Closed ones first: sorted, but only the few rows of one file.
+    assert_eq!(
+        plan(&path, &lookup::by_file_sql(), &[&"a", &10_i64]),
+        [
+            "SEARCH g USING INDEX segment_by_file (file_id=?)",
+            "SEARCH s USING INTEGER PRIMARY KEY (rowid=?)",
+            "SEARCH t USING PRIMARY KEY (key=?)",
+            "USE TEMP B-TREE FOR ORDER BY",
+        ]
+    );
+}
+
+#[test]
+fn session_and_its_lists_are_found_by_their_keys() {
+    let scratch = Scratch::new("plans");
+    let path = filled(&scratch);
+    assert_eq!(
+        plan(&path, &query::session_sql(), &[&"s-1"]),
+        ["SEARCH s USING INDEX sqlite_autoindex_session_1 (session_id=?)", "SEARCH t USING PRIMARY KEY (key=?)",]
+    );
+    assert_eq!(
+        plan(&path, query::SEGMENTS_SQL, &[&1_i64]),
+        ["SEARCH segment USING INDEX sqlite_autoindex_segment_1 (session_no=?)"]
+    );
+    assert_eq!(plan(&path, query::GAPS_SQL, &[&1_i64]), ["SEARCH gap USING PRIMARY KEY (session_no=?)"]);
+}
+
+#[test]
+fn part_of_a_key_walks_through_the_streams_in_order_and_no_further() {
+    let scratch = Scratch::new("plans");
+    let path = filled(&scratch);
+    let lines = plan(&path, query::STREAMS_WITH_SQL, &[&"room", &10_i64]);
+    assert_eq!(lines[0], "SCAN stream", "the one walk, which ends at the limit");
+    assert!(lines[1..].iter().all(|line| !line.starts_with("SCAN") && !line.contains("B-TREE")), "{lines:?}");
 }
 
 #[test]
