@@ -21,9 +21,10 @@ fn check(path: &str, answer: &Answer) {
         assert!(!body.contains(forbidden), "{path} has {forbidden}");
     }
     // Well-formed enough to be read as XML but for its void elements: every tag is closed.
-    for tag in
-        ["a", "table", "tr", "td", "svg", "g", "text", "title", "div", "main", "form", "label", "bdi", "ul", "li", "dl"]
-    {
+    for tag in [
+        "a", "table", "tr", "td", "svg", "g", "text", "title", "div", "main", "form", "label", "bdi", "ul", "li", "dl",
+        "dd", "header", "footer", "details", "summary", "span", "strong", "code", "nav", "p",
+    ] {
         let opened = body.matches(&format!("<{tag}>")).count() + body.matches(&format!("<{tag} ")).count();
         assert_eq!(opened, body.matches(&format!("</{tag}>")).count(), "{path}: <{tag}>");
     }
@@ -32,15 +33,19 @@ fn check(path: &str, answer: &Answer) {
 /// Returns the paths of the links on the timeline, in order.
 fn drawn(body: &str) -> Vec<&str> {
     let Some((_, svg)) = body.split_once("<svg") else { return vec![] };
-    let svg = svg.split_once("</svg>").unwrap().0;
-    svg.split("<a href=\"").skip(1).map(|rest| rest.split_once('"').unwrap().0).collect()
+    sessions(svg.rsplit_once("</svg>").unwrap().0)
 }
 
 /// Returns the paths of the links in the table, in order.
 fn listed(body: &str) -> Vec<&str> {
     let Some((_, table)) = body.split_once("<tbody>") else { return vec![] };
     let table = table.split_once("</tbody>").unwrap().0;
-    table.split("<a href=\"").skip(1).map(|rest| rest.split_once('"').unwrap().0).collect()
+    sessions(table)
+}
+
+fn sessions(part: &str) -> Vec<&str> {
+    let links = part.split("<a href=\"").skip(1).map(|rest| rest.split_once('"').unwrap().0);
+    links.filter(|link| link.starts_with("/sessions/")).collect()
 }
 
 #[test]
@@ -68,8 +73,77 @@ fn sessions_are_drawn_and_listed() {
     assert_eq!(listed(&body), [path(2)]);
     let body = page(&server, "/?from=2026-03-01T00:10:00Z&to=2026-03-01T00:20:00");
     assert_eq!(listed(&body), [path(1), path(2)], "a form field has no offset: UTC");
-    let body = page(&server, "/?from=2026-03-01T01:06&to=2026-03-01T01:07");
-    assert_eq!(listed(&body), [path(3)]);
+    for typed in ["from=2026-03-01T01:06&to=2026-03-01T01:07", "from=2026-03-01+01:06:00&to=+2026-03-02+"] {
+        let body = page(&server, &format!("/?{typed}"));
+        assert_eq!(listed(&body), [path(3)], "{typed}");
+        assert!(body.contains("name=\"from\" value=\"2026-03-01 01:06:00\""), "{typed}: {body}");
+    }
+}
+
+#[test]
+fn stream_is_found_by_a_part_of_its_key() {
+    let server = Server::new(
+        "page-part",
+        &[session(1, "room-7", &[(0, 600)]), session(2, "room-70", &[(60, 900)]), session(3, "Radio", &[(0, 9)])],
+    );
+    let offered = |query: &str| -> Vec<String> {
+        let body = page(&server, &format!("/?{query}"));
+        assert_eq!(listed(&body), [""; 0], "{query}");
+        let list = body.split_once("<ul>").map_or("", |(_, rest)| rest.split_once("</ul>").unwrap().0);
+        list.split("<a href=\"").skip(1).map(|rest| rest.split_once('"').unwrap().0.to_owned()).collect()
+    };
+    assert_eq!(offered("stream=room-7"), ["/?stream=a%2Fb%2Froom-7", "/?stream=a%2Fb%2Froom-70"]);
+    assert_eq!(offered("stream=radio"), ["/?stream=a%2Fb%2FRadio"]);
+    assert_eq!(offered("stream=%25"), [""; 0], "a text and not a pattern");
+    assert_eq!(offered("stream=a%2Fb%2FRadio&from=2027-01-01"), ["/?stream=a%2Fb%2FRadio"], "to where it has sessions");
+    assert_eq!(listed(&page(&server, "/?stream=a%2Fb%2FRadio")).len(), 1);
+}
+
+#[test]
+fn file_leads_to_its_session() {
+    let gone = session(2, "room-7", &[(20, 29)]);
+    let mut twice = session(3, "room-8", &[(0, 600), (660, 900)]);
+    twice.segments[1].file_id = "1-0".to_owned();
+    let server = Server::new("page-file", &[session(1, "room-7", &[(0, 9)]), gone.clone(), withdrawn(gone, 1), twice]);
+    let body = page(&server, "/recordings?file_id=3-0");
+    for text in [
+        format!("<a href=\"/sessions/{}\">", id(3)),
+        "<a href=\"/?stream=a%2Fb%2Froom-8\"><bdi>a/b/room-8</bdi></a>".to_owned(),
+        "2026-03-01 00:00:00 to 2026-03-01 00:15:00 UTC".to_owned(),
+        "href=\"https://vod.example.com/3-0.mp4\"".to_owned(),
+    ] {
+        assert!(body.contains(&text), "{text} is not in {body}");
+    }
+    assert_eq!(sessions(&page(&server, "/recordings?file_id=1-0")).len(), 2, "in two streams");
+    let followed = page(&server, "/recordings?file_id=2-0");
+    assert_eq!(sessions(&followed), [format!("/sessions/{}", id(1)), format!("/sessions/{}", id(2))]);
+    assert!(followed.contains("withdrawn since"), "{followed}");
+    for (query, status) in
+        [("file_id=nope", 404), ("file_id=", 200), ("", 200), ("file=1-0", 400), ("file_id=%00", 400)]
+    {
+        let answer = server.get(&format!("/recordings?{query}"));
+        assert_eq!(answer.status, status, "{query}");
+        check(query, &answer);
+    }
+}
+
+#[test]
+fn every_page_says_how_current_it_is() {
+    let server = Server::new("page-fresh", &[session(1, "room-7", &[(0, 9)])]);
+    let paths = ["/".to_owned(), format!("/sessions/{}", id(1)), "/recordings?file_id=1-0".to_owned()];
+    let says = |text: &str| {
+        for path in &paths {
+            let body = page(&server, path);
+            assert!(body.contains(text), "{text:?} is not in {body}");
+        }
+        assert!(server.get("/sessions/nope").body.contains(text), "a page about a problem too");
+    };
+    says("<span>Index of unknown age</span>");
+    server.freshness.lag(0);
+    says("<span>Index up to date</span>");
+    server.freshness.committed(livesession::time::Timestamp::parse_rfc3339(&crate::support::time(3)).unwrap());
+    server.freshness.lag(12);
+    says("<strong>Index 12 records behind, last written 2026-03-01 00:00:03 UTC</strong>");
 }
 
 #[test]
@@ -104,8 +178,8 @@ fn windows_of_every_kind_are_drawn() {
         assert!(body.len() < 300_000, "{query}: {} bytes", body.len());
     }
     let body = page(&server, &format!("/sessions/{}", id(1)));
-    assert!(body.contains("The first 2000 of 5000"));
-    assert!(body.len() < 1_500_000, "{} bytes", body.len());
+    assert!(body.contains("The first 500 of 5000"));
+    assert!(body.len() < 400_000, "{} bytes", body.len());
 }
 
 #[test]
@@ -147,6 +221,7 @@ fn page_of_a_session_has_its_files_gaps_and_plans() {
     let body = page(&server, &format!("/sessions/{}", id(1)));
     for text in [
         "<h1>Session of <bdi>a/b/room-7</bdi></h1>",
+        "<dd><a href=\"/?stream=a%2Fb%2Froom-7\"><bdi>a/b/room-7</bdi></a></dd>",
         "closed (watermark), revision 1",
         "0: mp4, 4 segments",
         "without its first 0:01:40",
@@ -182,9 +257,10 @@ fn markup_in_texts_of_notifications_stays_text() {
     record.segments[0].anomalies = vec![hostile.to_owned()];
     record.segments[0].format = Some(hostile.to_owned());
     let server = Server::new("page-markup", &[record]);
-    for path in ["/".to_owned(), format!("/sessions/{}", id(1))] {
+    let file = format!("/recordings?file_id={}", livesession::http::api::ask::encode(hostile));
+    for path in ["/".to_owned(), format!("/sessions/{}", id(1)), file] {
         let answer = server.get(&path);
-        assert_eq!(answer.status, 200);
+        assert_eq!(answer.status, 200, "{path}");
         let body = answer.body;
         assert!(!body.contains("<script") && !body.contains("<img") && !body.contains('\u{202e}'), "{body}");
         assert!(!body.contains("href=\"javascript"), "{body}");

@@ -158,13 +158,17 @@ pub fn session(view: &View<'_>, id: &str) -> Result<SessionRecord, Problem> {
 }
 
 pub fn recordings(view: &View<'_>, file_id: &str, freshness: &Freshness) -> Result<String, Problem> {
+    json(&List { items: find_file(view, file_id)?, next: None, indexed: freshness.into() })
+}
+
+/// Returns the sessions that a file belongs to: at least one.
+pub fn find_file(view: &View<'_>, file_id: &str) -> Result<Vec<answer::Recording>, Problem> {
     let found = view.recordings(file_id, MAX_FILE_ROWS)?;
     if found.is_empty() {
         return Err(Problem::new(Kind::NoSuchRecording, format!("no session has the file {}", quoted(file_id))));
     }
     let topic = view.source_topic()?.unwrap_or_default();
-    let items = found.iter().map(|one| projection::to_recording(one, &topic)).collect::<Result<Vec<_>, _>>()?;
-    json(&List { items, next: None, indexed: freshness.into() })
+    Ok(found.iter().map(|one| projection::to_recording(one, &topic)).collect::<Result<Vec<_>, _>>()?)
 }
 
 /// Returns media type and text of the splice plans of a session.

@@ -155,7 +155,7 @@ async fn show_recordings(
 }
 
 /// Returns the decoded part of a path.
-fn part(name: &'static str, path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+pub fn part(name: &'static str, path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
     match path {
         Ok(Path(text)) if text.contains(char::is_control) => {
             Err(Problem::parameter(name, "the value has a control character, which nothing here has"))

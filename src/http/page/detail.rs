@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::html::{self, count, document, escape, file_link, length, session_path, time};
+use super::html::{self, count, escape, file_link, length, session_path, stream_path, time};
 use super::timeline::{self, Bar, Row, Window};
 use crate::splice::text::{self, Form, Gaps};
 use crate::splice::{Plan, Seam};
@@ -10,9 +10,9 @@ use crate::wire::session::SessionRecord;
 use crate::wire::session::record::{Rendition, Status};
 
 /// Rows of a table at most: beyond that a browser is slow, and a person asks the API.
-const MAX_ROWS: usize = 2_000;
+const MAX_ROWS: usize = 500;
 
-/// Draws the page.
+/// Draws what is in the frame of the page.
 pub fn draw(session: &SessionRecord) -> String {
     let id = session.session_id.to_string();
     let mut body = format!("<h1>Session of <bdi>{}</bdi></h1>\n", escape(&session.stream.key));
@@ -34,35 +34,35 @@ pub fn draw(session: &SessionRecord) -> String {
         body.push_str(&gaps(session));
         body.push_str(&segments(session, &plans, &id));
     }
-    document(&format!("Session of {}", escape(&session.stream.key)), &body)
+    body
 }
 
 fn facts(session: &SessionRecord, id: &str) -> String {
-    let mut out = String::from("<dl>\n");
-    let mut fact = |name: &str, value: String| out.push_str(&format!("<dt>{name}</dt><dd>{value}</dd>\n"));
     let cause = session.close_cause.map_or(String::new(), |cause| format!(" ({})", cause.as_str()));
-    fact("Session id", id.to_owned());
-    fact("Status", format!("{}{cause}, revision {}", session.status.as_str(), session.revision));
-    fact("Start", format!("{} UTC", time(session.start)));
-    fact("End", format!("{} UTC", time(session.end)));
-    fact("Duration", length(session.duration_ms));
-    fact("Recorded", length(session.recorded_ms));
+    let key = &session.stream.key;
+    let mut facts = vec![
+        ("Stream", format!("<a href=\"{}\"><bdi>{}</bdi></a>", stream_path(key), escape(key))),
+        ("Session id", id.to_owned()),
+        ("Status", format!("{}{cause}, revision {}", session.status.as_str(), session.revision)),
+        ("Start", format!("{} UTC", time(session.start))),
+        ("End", format!("{} UTC", time(session.end))),
+        ("Duration", length(session.duration_ms)),
+        ("Recorded", length(session.recorded_ms)),
+    ];
     if let Some(before) = session.continues {
         let before = before.to_string();
-        fact("Continues", format!("<a href=\"{}\">session {before}</a>, which a limit cut off", session_path(&before)));
+        let link = format!("<a href=\"{}\">session {before}</a>, which a limit cut off", session_path(&before));
+        facts.push(("Continues", link));
     }
-    fact("As JSON", format!("<a href=\"/api/v1{}\">/api/v1{0}</a>", session_path(id)));
-    out.push_str("</dl>\n");
-    let stream = crate::http::api::ask::encode(&session.stream.key);
-    let (from, to) = (session.start - DAY, session.end + DAY);
+    facts.push(("As JSON", format!("<a href=\"/api/v1{}\">/api/v1{0}</a>", session_path(id))));
     let encode = |time: crate::time::Timestamp| crate::http::api::ask::encode(&time.to_string());
-    out.push_str(&format!(
-        "<nav aria-label=\"Around this session\"><a href=\"/?stream={stream}&amp;from={}&amp;to={}\">This stream around that \
-         time</a></nav>\n",
-        encode(from),
-        encode(to)
-    ));
-    out
+    let (from, to) = (encode(session.start - DAY), encode(session.end + DAY));
+    format!(
+        "{}<nav aria-label=\"Around this session\"><a href=\"{}&amp;from={from}&amp;to={to}\">This stream around that \
+         time</a><a href=\"/?from={from}&amp;to={to}\">All streams around that time</a></nav>\n",
+        html::facts(&facts),
+        stream_path(key)
+    )
 }
 
 const DAY: crate::time::Millis = crate::time::Millis::from_secs(86_400);
@@ -87,7 +87,7 @@ fn rows(session: &SessionRecord) -> Vec<Row> {
             gaps: silences,
             ..Bar::default()
         };
-        Row { label, bars: vec![bar] }
+        Row { label, link: None, bars: vec![bar] }
     };
     session.renditions.iter().enumerate().map(row).collect()
 }

@@ -4,6 +4,7 @@
 //! direction of writing instead of obeying them. A URL becomes a link only if it is `http` or `https`.
 
 use crate::http::api::ask::encode;
+use crate::index::Freshness;
 use crate::time::Timestamp;
 
 /// Escapes a text for content and for attributes in double quotes.
@@ -53,6 +54,17 @@ pub fn session_path(id: &str) -> String {
     format!("/sessions/{}", encode(id))
 }
 
+/// Returns the path of a stream's newest sessions.
+pub fn stream_path(key: &str) -> String {
+    format!("/?stream={}", encode(key))
+}
+
+/// Writes names and values; values are HTML.
+pub fn facts(facts: &[(&str, String)]) -> String {
+    let lines: String = facts.iter().map(|(name, value)| format!("<dt>{name}</dt><dd>{value}</dd>\n")).collect();
+    format!("<dl>\n{lines}</dl>\n")
+}
+
 /// Writes a time for eyes, to the second: `2026-03-01 19:00:00`.
 pub fn time(time: Timestamp) -> String {
     time.to_string()[..19].replace('T', " ")
@@ -82,14 +94,30 @@ pub fn gaps(lengths: &[i64]) -> String {
 }
 
 /// Puts a page into its frame. `title` and `body` are HTML.
-pub fn document(title: &str, body: &str) -> String {
+pub fn document(title: &str, freshness: &Freshness, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title} · livesession</title>\n\
          <link rel=\"stylesheet\" href=\"/style.css\">\n<link rel=\"icon\" href=\"/icon.svg\" type=\"image/svg+xml\">\n\
-         </head>\n<body>\n<header><a href=\"/\">livesession</a></header>\n<main>\n{body}</main>\n</body>\n</html>\n"
+         </head>\n<body>\n<header><a href=\"/\">livesession</a>\
+         <nav aria-label=\"Pages\"><a href=\"/recordings\">Find a file</a></nav>{}</header>\n<main>\n{body}</main>\n\
+         <footer>Times are UTC. Machines ask <a href=\"/api/v1/\">/api/v1/</a>.</footer>\n</body>\n</html>\n",
+        current(freshness)
     )
+}
+
+/// Says how far behind what is shown may be.
+fn current(freshness: &Freshness) -> String {
+    let commit = freshness.last_commit().map_or(String::new(), |at| format!(", last written {} UTC", time(at)));
+    match freshness.lag_records() {
+        None => format!("<span>Index of unknown age{commit}</span>"),
+        Some(0) => format!("<span>Index up to date{commit}</span>"),
+        Some(records) => {
+            let records = count(usize::try_from(records).unwrap_or(usize::MAX), "record");
+            format!("<strong>Index {records} behind{commit}</strong>")
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,8 +8,10 @@
 //! | --- | --- |
 //! | `/?stream=&from=&to=` | the sessions of a window: a row per stream, and a table with the same sessions |
 //! | `/sessions/{id}` | one session: renditions, files, silences, splice plans |
+//! | `/recordings?file_id=` | the session that a file belongs to |
 
 mod detail;
+mod file;
 mod html;
 mod overview;
 mod timeline;
@@ -38,6 +40,7 @@ pub fn router(store: Store) -> Router {
     Router::new()
         .route("/", get(show_overview))
         .route("/sessions/{id}", get(show_session))
+        .route("/recordings", get(show_recordings))
         .route("/style.css", get(|| async { ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], STYLE) }))
         .route("/icon.svg", get(|| async { ([(header::CONTENT_TYPE, "image/svg+xml")], ICON) }))
         .method_not_allowed_fallback(api::no_such_method)
@@ -47,13 +50,12 @@ pub fn router(store: Store) -> Router {
 async fn show_overview(State(store): State<Store>, RawQuery(query): RawQuery) -> Response {
     let asked = match Asked::read("page", query.as_deref(), &["stream", "from", "to", "cursor"]) {
         Ok(asked) => asked,
-        Err(problem) => return refuse(&problem, None),
+        Err(problem) => return refuse(&store, &problem, ""),
     };
     let question = asked.clone();
-    let shared = store.clone();
     match store.ask(move |view| overview::read(view, &question)).await {
-        Ok(found) => send(StatusCode::OK, overview::draw(&asked, &found, shared.freshness())),
-        Err(problem) => refuse(&problem, Some(&asked)),
+        Ok(found) => send(&store, StatusCode::OK, &overview::title(&asked), &overview::draw(&asked, &found)),
+        Err(problem) => refuse(&store, &problem, &overview::form(&asked)),
     }
 }
 
@@ -62,40 +64,64 @@ async fn show_session(
     path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let id = match path {
-        Ok(Path(id)) => id.to_ascii_lowercase(),
-        Err(_) => return refuse(&Problem::parameter("id", "the value is not percent-encoded UTF-8"), None),
+    let id = match api::part("id", path) {
+        Ok(id) => id.to_ascii_lowercase(),
+        Err(problem) => return refuse(&store, &problem, ""),
     };
     if let Err(problem) = Asked::read("session", query.as_deref(), &[]) {
-        return refuse(&problem, None);
+        return refuse(&store, &problem, "");
     }
     match store.ask(move |view| answers::session(view, &id)).await {
-        Ok(record) => send(StatusCode::OK, detail::draw(&record)),
-        Err(problem) => refuse(&problem, None),
+        Ok(record) => {
+            let title = format!("Session of {}", html::escape(&record.stream.key));
+            send(&store, StatusCode::OK, &title, &detail::draw(&record))
+        }
+        Err(problem) => refuse(&store, &problem, ""),
     }
 }
 
-/// Sends a page about a problem, with the form as it was filled in if it was the form's.
-fn refuse(problem: &Problem, asked: Option<&Asked>) -> Response {
-    let status = problem.kind.status();
+async fn show_recordings(State(store): State<Store>, RawQuery(query): RawQuery) -> Response {
+    let asked = match Asked::read("recordings", query.as_deref(), &["file_id"]) {
+        Ok(asked) => asked,
+        Err(problem) => return refuse(&store, &problem, &file::form("")),
+    };
+    let Some(file_id) = asked.filled("file_id").map(str::to_owned) else {
+        return send(&store, StatusCode::OK, "Find a file", &format!("<h1>Find a file</h1>\n{}", file::form("")));
+    };
+    let question = file_id.clone();
+    match store.ask(move |view| answers::find_file(view, &question)).await {
+        Ok(found) => {
+            let title = format!("File {}", html::escape(&file_id));
+            send(&store, StatusCode::OK, &title, &file::draw(&file_id, &found))
+        }
+        Err(problem) => refuse(&store, &problem, &file::form(&file_id)),
+    }
+}
+
+/// Sends a page about a problem, with the form as it was filled in.
+fn refuse(store: &Store, problem: &Problem, form: &str) -> Response {
     let title = match problem.kind {
         Kind::IndexUnavailable => "The index cannot answer now",
         Kind::NoSuchSession => "No such session",
+        Kind::NoSuchRecording => "No session has this file",
         _ => "This cannot be shown",
+    };
+    let hint = match problem.kind {
+        Kind::NoSuchRecording => overview::MISSING,
+        _ => "",
     };
     let param = problem.param.map_or(String::new(), |param| format!("{param}: "));
     let body = format!(
-        "<h1>{title}</h1>\n{}<p class=\"problem\">{param}{}</p>\n<p><a href=\"/\">All sessions</a></p>\n",
-        asked.map(overview::form).unwrap_or_default(),
+        "<h1>{title}</h1>\n{form}<p class=\"problem\">{param}{}</p>\n{hint}<p><a href=\"/\">All sessions</a></p>\n",
         html::escape(&problem.detail)
     );
-    send(status, html::document(title, &body))
+    send(store, problem.kind.status(), title, &body)
 }
 
-fn send(status: StatusCode, page: String) -> Response {
+fn send(store: &Store, status: StatusCode, title: &str, body: &str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (header::CONTENT_SECURITY_POLICY, POLICY),
     ];
-    (status, headers, page).into_response()
+    (status, headers, html::document(title, store.freshness(), body)).into_response()
 }

@@ -37,6 +37,8 @@ pub struct Bar {
 #[derive(Clone, Debug, Default)]
 pub struct Row {
     pub label: String,
+    /// Path of what the label leads to.
+    pub link: Option<String>,
     pub bars: Vec<Bar>,
 }
 
@@ -81,8 +83,14 @@ const MIN_DISTANCE: f64 = 0.5;
 /// The narrowest gap that is seen by itself, in percent of the width.
 const MIN_GAP: f64 = 0.2;
 
+/// The narrowest bar that is easily hit, in percent of the width; others are surrounded by what is not seen.
+const MIN_HIT: f64 = 3.0;
+
 /// The narrowest gap that its length is written in, in percent of the width.
 const MIN_GAP_TEXT: f64 = 12.0;
+
+/// Characters of a label at most: more than fit on a desktop.
+const MAX_LABEL: usize = 200;
 
 const AXIS_PX: usize = 28;
 const LABEL_PX: usize = 20;
@@ -108,8 +116,7 @@ pub fn draw(window: Window, rows: &[Row]) -> String {
     let mut top = AXIS_PX;
     for row in rows {
         let bars: Vec<&Bar> = row.bars.iter().filter(|bar| window.overlaps(bar)).collect();
-        let label = escape(&super::html::shortened(&row.label, 60));
-        body.push_str(&format!("<text class=\"label\" x=\"0\" y=\"{}\">{label}</text>\n", top + 14));
+        body.push_str(&draw_label(row, top));
         top += LABEL_PX;
         let (lanes, count) = lanes(&bars);
         for (bar, lane) in bars.iter().zip(lanes) {
@@ -124,6 +131,17 @@ pub fn draw(window: Window, rows: &[Row]) -> String {
          <rect class=\"hatch-ground\" width=\"6\" height=\"6\"/><rect class=\"hatch-line\" width=\"2\" height=\"6\"/></pattern></defs>\n\
          {axis}{body}</svg>\n"
     )
+}
+
+/// Writes the label of a row. In a drawing of its own, which cuts off what is too long for the window.
+fn draw_label(row: &Row, top: usize) -> String {
+    let text = escape(&super::html::shortened(&row.label, MAX_LABEL));
+    let text = format!("<title>{}</title><text class=\"label\" x=\"0\" y=\"14\">{text}</text>", escape(&row.label));
+    let text = match &row.link {
+        Some(link) => format!("<a href=\"{}\">{text}</a>", escape(link)),
+        None => format!("<g>{text}</g>"),
+    };
+    format!("<svg y=\"{top}\" width=\"100%\" height=\"{LABEL_PX}\">{text}</svg>\n")
 }
 
 /// Returns the lane of each bar, and how many there are: bars that overlap are drawn below each other.
@@ -153,6 +171,9 @@ fn draw_bar(window: Window, bar: &Bar, top: usize, out: &mut String) {
     }
     out.push_str(&format!("<title>{name}</title>"));
     out.push_str(&rect(class, left, right, top, BAR_PX));
+    if right - left < MIN_HIT {
+        out.push_str(&rect("hit", left, right, top, BAR_PX));
+    }
     // Beside the link and not in it: the link has a name, which says more.
     let mut lengths = String::new();
     let mut last = f64::NEG_INFINITY;
@@ -246,6 +267,7 @@ mod tests {
         let window = Window { from_ms: 1_000, to_ms: 2_000 };
         let rows = [Row {
             label: "x".to_owned(),
+            link: None,
             bars: vec![bar(0, 1_500), bar(1_600, 1_600), bar(1_900, 9_000), bar(2_000, 2_100), bar(0, 1_000)],
         }];
         let drawing = draw(window, &rows);
@@ -268,7 +290,10 @@ mod tests {
         let mut one = bar(0, 10);
         one.name = hostile.to_owned();
         one.link = Some(hostile.to_owned());
-        let drawing = draw(Window { from_ms: 0, to_ms: 10 }, &[Row { label: hostile.to_owned(), bars: vec![one] }]);
+        let drawing = draw(
+            Window { from_ms: 0, to_ms: 10 },
+            &[Row { label: hostile.to_owned(), link: Some(hostile.to_owned()), bars: vec![one] }],
+        );
         assert!(!drawing.contains("<script"), "{drawing}");
     }
 
@@ -278,7 +303,7 @@ mod tests {
         one.ticks = (0..5_000).map(|n| n * 1_000).collect();
         one.gaps = (0..5_000).map(|n| (n * 1_000, n * 1_000 + 1)).collect();
         one.gaps.push((4_999_100, 4_999_900));
-        let drawing = draw(Window { from_ms: 0, to_ms: 5_000_000 }, &[Row { label: String::new(), bars: vec![one] }]);
+        let drawing = draw(Window { from_ms: 0, to_ms: 5_000_000 }, &[Row { bars: vec![one], ..Row::default() }]);
         for class in ["tick", "gap"] {
             let count = drawing.matches(&format!("class=\"{class}\"")).count();
             assert!((190..=201).contains(&count), "{count} of {class}");
@@ -291,7 +316,7 @@ mod tests {
     fn gap_that_can_be_seen_is_drawn_with_its_length() {
         let mut one = bar(0, 100_000);
         one.gaps = vec![(0, 100), (200, 400), (1_000, 14_000)];
-        let drawing = draw(Window { from_ms: 0, to_ms: 100_000 }, &[Row { label: String::new(), bars: vec![one] }]);
+        let drawing = draw(Window { from_ms: 0, to_ms: 100_000 }, &[Row { bars: vec![one], ..Row::default() }]);
         assert_eq!(drawing.matches("class=\"gap\"").count(), 3);
         assert_eq!(drawing.matches("class=\"gap-length\"").count(), 1);
     }
