@@ -65,16 +65,35 @@ pub fn check_output(setup: &Setup, cluster: &Cluster) -> Result<(), String> {
             return Err(format!("session {id} was published under two names"));
         }
     }
-    if let Some(missing) = expected.difference(&found).next() {
+    let limit = limit(setup);
+    // What a limit has cut is put together again: each part within the limit, all of them what a batch job finds.
+    let (whole, cut): (BTreeSet<_>, BTreeSet<_>) = expected.into_iter().partition(|members| members.len() <= limit);
+    for members in cut {
+        let parts: Vec<_> = found.extract_if(.., |part| members.contains(&part[0])).collect();
+        if let Some(long) = parts.iter().find(|part| part.len() > limit) {
+            return Err(format!("longer than {limit} segments: {long:?}"));
+        }
+        let mut joined: Vec<Accepted> = parts.into_iter().flatten().collect();
+        joined.sort();
+        if joined != members {
+            return Err(format!("its parts are not what a batch job finds: {members:?}, but {joined:?}"));
+        }
+    }
+    if let Some(missing) = whole.difference(&found).next() {
         return Err(format!("not published as a batch job finds it: {missing:?}"));
     }
-    if let Some(extra) = found.difference(&expected).next() {
+    if let Some(extra) = found.difference(&whole).next() {
         return Err(format!("published, but no batch job finds it: {extra:?}"));
     }
     if let Some((partition, from, to)) = cluster.group.went_back.first() {
         return Err(format!("the committed offset of partition {partition} went back from {from} to {to}"));
     }
     Ok(())
+}
+
+/// How many segments a session may have.
+fn limit(setup: &Setup) -> usize {
+    setup.settings.policy.settings().max_session_segments as usize
 }
 
 /// Checks the changelogs against group, input and output, when everything has been read and nothing is under way.
@@ -103,7 +122,8 @@ pub fn check_state(setup: &Setup, cluster: &Cluster) -> Result<(), String> {
                 return Err(format!("the changelog has revision {revision} of session {id}, the output {newest:?}"));
             }
         }
-        for members in group(own) {
+        // The parts of what a limit has cut close and are forgotten each by itself.
+        for members in group(own).into_iter().filter(|members| members.len() <= limit(setup)) {
             let end = members.iter().map(|member| member.end).max().unwrap_or_default();
             let passed = |bound: i64| watermark.is_some_and(|watermark| watermark > bound);
             let standing = published.iter().find(|(_, session)| self::members(session.newest()) == members);
@@ -172,10 +192,11 @@ fn accepted(setup: &Setup, cluster: &Cluster) -> Result<Vec<Accepted>, String> {
     let mut all = Vec::new();
     for (partition, log) in cluster.input.iter().enumerate() {
         let read = cluster.group.offset(partition as i32).unwrap_or(0);
+        let began = cluster.group.began.get(&(partition as i32)).copied().unwrap_or(0);
         // What event time has reached, leaving aside what the wall clock did to it.
         let mut reached = i64::MIN;
         let mut own: Vec<Accepted> = Vec::new();
-        for (offset, number) in log.committed().filter(|(offset, _)| *offset < read) {
+        for (offset, number) in log.committed().filter(|(offset, _)| (began..read).contains(offset)) {
             let incoming = &setup.traffic[*number];
             let reason = refused.get(&(partition, offset)).map(String::as_str);
             let wrong = |what: &str| Err(format!("{what}: {reason:?}, offset {offset} of {partition}, {incoming:?}"));
@@ -242,6 +263,9 @@ fn dead_letters(setup: &Setup, cluster: &Cluster) -> Result<DeadLetters, String>
         let origin = cluster.input[partition].committed().find(|(known, _)| *known == offset);
         let Some((_, number)) = origin else { return Err(format!("dead letter of no record, offset {offset}")) };
         let incoming = &setup.traffic[*number];
+        if offset < cluster.group.began.get(&(partition as i32)).copied().unwrap_or(0) {
+            return Err(format!("dead letter from before the start, offset {offset} of partition {partition}"));
+        }
         if letter.value != incoming.value || letter.key != incoming.key {
             return Err(format!("dead letter with other bytes than {incoming:?}"));
         }

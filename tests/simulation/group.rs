@@ -47,10 +47,23 @@ pub struct Group {
     shuffle: bool,
     /// Committed offsets with the number of the request that brought them.
     offsets: BTreeMap<i32, (i64, u64)>,
-    pending: BTreeMap<ProducerNo, BTreeMap<i32, (i64, u64)>>,
+    pending: BTreeMap<ProducerNo, BTreeMap<i32, Pending>>,
+    /// Where each process began to read, last time.
+    starts: BTreeMap<(ProducerNo, i32), i64>,
+    /// Where the one began that committed first: what is before was left out, if the newest was asked for.
+    pub began: BTreeMap<i32, i64>,
     requests: u64,
     /// Commits that turned a partition back.
     pub went_back: Vec<(i32, i64, i64)>,
+}
+
+/// An offset in a transaction that is not decided.
+#[derive(Debug)]
+struct Pending {
+    offset: i64,
+    /// Where the process began to read.
+    began: i64,
+    request: u64,
 }
 
 impl Group {
@@ -64,6 +77,8 @@ impl Group {
             shuffle: false,
             offsets: BTreeMap::new(),
             pending: BTreeMap::new(),
+            starts: BTreeMap::new(),
+            began: BTreeMap::new(),
             requests: 0,
             went_back: Vec::new(),
         }
@@ -177,6 +192,11 @@ impl Group {
         }
     }
 
+    /// Notes where a process begins to read.
+    pub fn note_start(&mut self, producer: ProducerNo, partition: i32, offset: i64) {
+        self.starts.insert((producer, partition), offset);
+    }
+
     /// Notes offsets of a transaction. `None` is a consumer without a group: nobody checks it.
     pub fn note_offsets(
         &mut self,
@@ -195,15 +215,19 @@ impl Group {
         self.requests += 1;
         let request = self.requests;
         let pending = self.pending.entry(producer).or_default();
-        pending.extend(offsets.iter().map(|(partition, offset)| (*partition, (*offset, request))));
+        for (partition, offset) in offsets {
+            let began = self.starts.get(&(producer, *partition)).copied().unwrap_or(*offset);
+            pending.insert(*partition, Pending { offset: *offset, began, request });
+        }
         Ok(())
     }
 
     /// The producer's transaction is decided.
     pub fn decide_offsets(&mut self, producer: ProducerNo, commit: bool) {
-        for (partition, (offset, request)) in self.pending.remove(&producer).unwrap_or_default() {
+        for (partition, Pending { offset, began, request }) in self.pending.remove(&producer).unwrap_or_default() {
             let known = self.offsets.get(&partition).copied();
             if commit && known.is_none_or(|(_, newest)| newest < request) {
+                self.began.entry(partition).or_insert(began);
                 if let Some((before, _)) = known.filter(|(before, _)| offset < *before) {
                     self.went_back.push((partition, before, offset));
                 }

@@ -20,6 +20,7 @@ pub fn draw(chance: &Chance, punctuates: bool) -> Settings {
         grace: span(GRACE),
         amend_window: span(AMEND_WINDOW),
         max_hold: span(MAX_HOLD),
+        max_session_segments: if chance.happens(200) { 2 + chance.below(4) as u32 } else { u32::MAX },
         ..Rules::default()
     });
     Settings {
@@ -37,7 +38,7 @@ pub fn draw(chance: &Chance, punctuates: bool) -> Settings {
             max_clock_skew: span(MAX_CLOCK_SKEW),
             ..notification::Rules::default()
         },
-        start: Start::Earliest,
+        start: if chance.happens(200) { Start::Latest } else { Start::Earliest },
         commit_interval: Duration::from_millis(*chance.pick(&[0, 50, 200, 1_000])),
         commit_max_records: *chance.pick(&[1, 5, 1_000]),
         commit_timeout: Duration::from_secs(5),

@@ -49,7 +49,8 @@ pub struct Incoming {
 /// Draws the records of a world, in the order in which they arrive.
 pub fn draw(chance: &Chance, partitions: usize) -> Vec<Incoming> {
     let mut all = Vec::new();
-    let streams = partitions as u64 + chance.below(3);
+    // Some partitions may have none.
+    let streams = 1 + chance.below(partitions as u64 + 2);
     let span = chance.between(15_000, 60_000);
     for number in 0..streams {
         let stream = Stream { name: format!("cam{number}"), partition: number as usize % partitions };

@@ -58,6 +58,7 @@ impl Broker for Client<'_> {
             Some(Some(_)) if ignore => Ok(()),
             Some(entry) if !self.killed.get() => {
                 *entry = Some(Reading { next: offset, position: None });
+                self.world().cluster.borrow_mut().group.note_start(self.node.get(), partition, offset);
                 Ok(())
             }
             _ => Err(consumer::Error::Rebuild { doing: "start a partition", source: cause("it is not ours") }),
