@@ -117,7 +117,8 @@ impl Audit {
         let policy = self.policy(place.partition).expect("there are rules because there is a policy");
         let (amend_window, remembered) = (policy.amend_window, policy.gap_of(&segment.stream) + policy.forget_after());
         let last = self.watermark(place.partition);
-        let never_idle = self.told.never_idle;
+        let is_trimmed = self.trimmed.input.contains_key(&place.partition);
+        let never_idle = self.told.never_idle && !is_trimmed;
         let stream = self.stream_number(&segment.stream);
         let partition = self.partition(place.partition);
         let reached = partition.reached;
@@ -146,7 +147,7 @@ impl Audit {
                 "refused"
             }
             Some("conflict") => {
-                if !is_known || is_same {
+                if is_same || !is_known && !is_trimmed {
                     self.wrong(place, Kind::WronglyRefused, "as a conflict, but no such file has other times");
                 }
                 "refused"
@@ -164,6 +165,7 @@ impl Audit {
                 let file: Box<str> = segment.file.into();
                 let partition = self.partition(place.partition);
                 partition.reached = partition.reached.max(Some(segment.end));
+                partition.least_end = Some(partition.least_end.map_or(segment.end, |least| least.min(segment.end)));
                 partition.known.insert((stream, file.clone()), place.offset);
                 let Segment { start, end, attributes, .. } = segment;
                 self.accepted.insert(place, Accepted { stream, file, start, end, attributes: attributes.into() });
@@ -199,6 +201,7 @@ impl Audit {
     /// Says which dead letters no record of the input belongs to, once all have been taken.
     pub fn finish_letters(&mut self) {
         let mut left: Vec<(Place, Place)> = self.letters.drain().map(|(of, letter)| (of, letter.place())).collect();
+        left.retain(|(origin, _)| !self.is_removed(*origin));
         left.sort_unstable();
         for (origin, letter) in left {
             let here = format!("{}/{letter}", self.told.dead_letters);

@@ -8,7 +8,7 @@
 //! Records are taken one by one, so that only what was accepted stays in memory: of the output the newest revisions, as
 //! offsets of their segments.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -53,6 +53,15 @@ pub struct Told {
     pub settings_changed: bool,
 }
 
+/// What retention has removed. Nothing can be said of it, and nothing of what it may have touched.
+#[derive(Clone, Debug, Default)]
+pub struct Trimmed {
+    /// Where the input begins, of partitions that do not begin at 0.
+    pub input: BTreeMap<i32, i64>,
+    /// Partitions of the output that do not begin at 0.
+    pub output: BTreeSet<i32>,
+}
+
 /// A segment that was accepted.
 #[derive(Clone, Debug)]
 pub struct Accepted {
@@ -68,6 +77,8 @@ pub struct Accepted {
 pub struct Partition {
     /// Greatest end and hint time.
     pub reached: Option<i64>,
+    /// Least end of what was accepted: at first the watermark was no further than `amend_window` beyond it.
+    pub least_end: Option<i64>,
     /// The last accepted segment of a file: stream, file, offset.
     pub known: HashMap<(u32, Box<str>), i64>,
     /// Streams with hints of pushes, and those with hints of any kind.
@@ -79,6 +90,7 @@ pub struct Partition {
 
 pub struct Audit {
     pub told: Told,
+    pub trimmed: Trimmed,
     pub report: Report,
     pub state: BTreeMap<i32, State>,
     pub letters: HashMap<Place, Record>,
@@ -99,9 +111,10 @@ pub struct Audit {
 }
 
 impl Audit {
-    pub fn new(told: Told) -> Audit {
+    pub fn new(told: Told, trimmed: Trimmed) -> Audit {
         Audit {
             told,
+            trimmed,
             report: Report::default(),
             state: BTreeMap::new(),
             letters: HashMap::new(),
@@ -134,6 +147,17 @@ impl Audit {
 
     pub fn watermark(&self, partition: i32) -> Option<i64> {
         self.state.get(&partition)?.marker.as_ref()?.watermark
+    }
+
+    /// Returns whether retention has removed a record of the input.
+    pub fn is_removed(&self, place: Place) -> bool {
+        self.trimmed.input.get(&place.partition).is_some_and(|begin| place.offset < *begin)
+    }
+
+    /// Returns up to when segments may have ended whose notifications are removed.
+    pub fn horizon(&self, partition: i32) -> Option<i64> {
+        let policy = self.policy(partition).filter(|_| self.trimmed.input.contains_key(&partition))?;
+        Some(self.partitions.get(&partition)?.least_end? + policy.amend_window)
     }
 
     pub fn stream_number(&mut self, stream: &str) -> u32 {

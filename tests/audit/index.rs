@@ -89,6 +89,9 @@ impl Audit {
 
     fn row_difference(&self, connection: &Connection, found: &Found) -> rusqlite::Result<Text> {
         let Some(session) = self.sessions.get(&found.id) else {
+            if !self.trimmed.output.is_empty() {
+                return Ok(None);
+            }
             return Ok(Some(format!("no such session is in {}", self.told.output)));
         };
         let head = &session.head;

@@ -13,6 +13,7 @@ mod notification;
 mod report;
 mod sessions;
 mod topics;
+mod trimmed;
 
 use notification::{Notification, Rules};
 use serde_json::{Value, json};

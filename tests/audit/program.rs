@@ -14,7 +14,7 @@
 //! | 0 | nothing lost, nothing twice, nothing wrong |
 //! | 1 | something is wrong: each finding names the record, and what it should be |
 //! | 2 | command line or configuration |
-//! | 65 | a log does not begin at its beginning, or a topic or index is not there: no audit is possible |
+//! | 65 | a topic or index is not there, or the output is not kept as long as the input: no audit is possible |
 //! | 75 | brokers away, a worker still running, a transaction still open: try again |
 
 mod accept;
@@ -29,10 +29,11 @@ mod notification;
 mod report;
 mod sessions;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use arguments::Arguments;
-use audit::{Audit, Ends, Record};
+use audit::{Audit, Ends, Record, Trimmed};
 use cluster::{Cluster, Failure};
 
 const WRONG: u8 = 1;
@@ -73,17 +74,21 @@ fn run(arguments: Arguments) -> Result<Audit, Failure> {
     for topic in &topics {
         bounds.push(cluster.bounds(topic)?);
     }
-    // What compaction removes has newer values; what retention removes, nobody can check.
-    for (topic, bounds) in topics.iter().zip(&bounds).skip(1) {
-        if let Some((partition, (begin, _))) = bounds.iter().find(|(_, (begin, _))| *begin > 0) {
-            let what = format!("{topic}/{partition} begins at offset {begin}: retention has removed what was before");
-            return Err(Failure::Never(what));
-        }
-    }
     let [of_changelog, of_dead_letters, of_input, of_output] = &bounds[..] else { unreachable!("four topics") };
+    // What compaction removes has newer values; of what retention removes, less and less can be said.
+    let trimmed = |bounds: &BTreeMap<i32, (i64, i64)>| -> BTreeMap<i32, i64> {
+        let begins = bounds.iter().map(|(partition, (begin, _))| (*partition, *begin));
+        begins.filter(|(_, begin)| *begin > 0).collect()
+    };
+    let removed = Trimmed { input: trimmed(of_input), output: trimmed(of_output).into_keys().collect() };
+    let is_short = removed.input.is_empty() && !(removed.output.is_empty() && trimmed(of_dead_letters).is_empty());
+    if is_short {
+        let what = format!("{} or {} is not kept as long as {}", told.output, told.dead_letters, told.input);
+        return Err(Failure::Never(what));
+    }
     let committed = cluster.committed(&topics[2], of_input.keys().copied())?;
 
-    let mut audit = Audit::new(told);
+    let mut audit = Audit::new(told, removed);
     cluster.read(&topics[0], of_changelog, |record| audit.changelog(record))?;
     cluster.read(&topics[1], of_dead_letters, |record| audit.dead_letter(record))?;
     cluster.read(&topics[2], of_input, |record: Record| audit.input(&record))?;

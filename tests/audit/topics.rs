@@ -9,7 +9,7 @@
 
 use serde_json::{Value, json};
 
-use crate::audit::{Audit, Ends, Record, Told};
+use crate::audit::{Audit, Ends, Record, Told, Trimmed};
 use crate::name::session_id;
 use crate::report::Report;
 
@@ -39,6 +39,7 @@ pub struct Topics {
     pub output: Vec<Record>,
     pub ends: Ends,
     pub told: Told,
+    pub trimmed: Trimmed,
 }
 
 /// A segment by file, offset and seconds after `BEGIN`.
@@ -67,7 +68,7 @@ pub fn notification(stream: &str, Seg(file, _, start, end): Seg) -> Value {
     })
 }
 
-fn clock(seconds: i64) -> Value {
+pub fn clock(seconds: i64) -> Value {
     json!({ "event_type": 332, "record_event": "record_ended", "stream_id": "clock", "event_time": at(seconds) / SECOND })
 }
 
@@ -238,13 +239,14 @@ pub fn faultless() -> Topics {
             never_idle: true,
             settings_changed: false,
         },
+        trimmed: Trimmed::default(),
     }
 }
 
 impl Topics {
     /// Audits everything that has no file.
     pub fn audit(&self) -> Audit {
-        let mut audit = Audit::new(self.told.clone());
+        let mut audit = Audit::new(self.told.clone(), self.trimmed.clone());
         self.changelog.iter().for_each(|record| audit.changelog(record.clone()));
         self.letters.iter().for_each(|record| audit.dead_letter(record.clone()));
         self.input.iter().for_each(|record| audit.input(record));

@@ -132,11 +132,11 @@ fn reset(broker: &Broker) {
     assert_goes_on(&deployment, &traffic);
 }
 
-fn admin(deployment: &Deployment) -> AdminClient<DefaultClientContext> {
+pub fn admin(deployment: &Deployment) -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", &deployment.bootstrap).create().unwrap()
 }
 
-fn block_on<T>(answer: impl Future<Output = T>) -> T {
+pub fn block_on<T>(answer: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(answer)
 }
 
