@@ -21,10 +21,11 @@
 //!
 //! # Replacing the producer
 //!
-//! librdkafka speaks a protocol in which a delayed commit request can decide the *next* transaction, and it hides that it
-//! sent one twice. A new producer has a new epoch, which a delayed request does not survive. So [`Transactions::begin`]
-//! replaces it when the last commit took suspiciously long (a hidden retry waits for its back-off; an honest commit takes
-//! 2 ms), when any error was reported, when a delivery failed, or when an abort did.
+//! librdkafka speaks a protocol in which a delayed commit request can decide the *next* transaction, and delayed offsets
+//! can turn the group back in it; and it hides that it sent something twice. A new producer has a new epoch, which a
+//! delayed request does not survive. So [`Transactions::begin`] replaces it when the last commit took suspiciously long (a
+//! hidden retry waits for its back-off; an honest commit takes 2 ms), when it failed, when any error was reported, when a
+//! delivery failed, or when an abort did.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -262,6 +263,8 @@ impl Transactions {
                 Ok(())
             }
             Err(error) => {
+                // Offsets that were not answered may still come, and would count for the next transaction.
+                state.doubt = true;
                 if !matches!(error, Error::Abort { .. }) {
                     state.open = None;
                     state.dead = true;

@@ -9,9 +9,9 @@ use crate::audit;
 use crate::broker::Broker;
 use crate::deployment::{Deployment, wait};
 use crate::process::Worker;
-use crate::proxy::Action::{Answer, Cut, Delay, Keep, Release, Swallow};
+use crate::proxy::Action::{Answer, Cut, Delay, Hold, Keep, Release, Swallow};
 use crate::proxy::Side::{Request, Response};
-use crate::proxy::{Api, Fault, NOT_COORDINATOR, Proxy, Struck};
+use crate::proxy::{Action, Api, Fault, NOT_COORDINATOR, Proxy, Struck};
 use crate::traffic::{self, RULES, Traffic};
 use crate::{Body, Test};
 
@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "lost_answers_to_commits_change_nothing", body: Body::Owned(lost_commit_answers) },
     Test { name: "lost_commits_change_nothing", body: Body::Owned(lost_commits) },
     Test { name: "commit_that_comes_into_the_next_transaction_is_refused", body: Body::Owned(late_commit) },
+    Test { name: "offsets_that_come_into_the_next_transaction_are_refused", body: Body::Owned(late_offsets) },
     Test { name: "lost_answers_to_offsets_change_nothing", body: Body::Owned(lost_offset_answers) },
     Test { name: "slow_answers_change_nothing", body: Body::Owned(slow) },
     Test { name: "coordinator_that_moves_changes_nothing", body: Body::Owned(moved) },
@@ -176,6 +177,28 @@ fn late_commit(broker: &Broker) {
     assert_eq!(released.count(), 1, "the commit was not released");
     let answers = scene.proxy.released();
     assert!(matches!(answers[..], [code] if code > 0), "the late commit was answered with no error: {answers:?}");
+    scene.read_part(1);
+    scene.end();
+}
+
+/// As above, with the offsets: they come again when those of the next transaction are in, and would turn the group back.
+///
+/// Held up with the connection, which is repeated and goes well; and without, which fails the transaction in the end.
+fn late_offsets(broker: &Broker) {
+    late(broker, Keep);
+    late(broker, Hold);
+}
+
+fn late(broker: &Broker, keep: Action) {
+    let mut scene = Scene::new(broker, 28, &["a"]);
+    let kept = scene.proxy.inject(Fault::new(Api::TXN_OFFSET_COMMIT, Request, keep).times(1));
+    refuse_one(&mut scene);
+    assert_eq!(kept.count(), 1, "the offsets were not held up");
+    let released = scene.proxy.inject(Fault::new(Api::TXN_OFFSET_COMMIT, Response, Release).times(1));
+    refuse_one(&mut scene);
+    assert_eq!(released.count(), 1, "the offsets were not released");
+    let answers = scene.proxy.released();
+    assert!(matches!(answers[..], [code] if code > 0), "the late offsets were answered with no error: {answers:?}");
     scene.read_part(1);
     scene.end();
 }

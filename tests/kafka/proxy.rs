@@ -71,6 +71,8 @@ pub enum Action {
     Answer(i16),
     /// As `Cut`, but the request is kept for a later `Release`.
     Keep,
+    /// As `Swallow`, but the request is kept for a later `Release`.
+    Hold,
     /// It passes, after the kept request was sent to the broker by another way and was answered.
     Release,
 }
@@ -295,6 +297,7 @@ impl Shared {
                     lock(&self.state).kept = Some(frame);
                     return Ok(());
                 }
+                Some(Action::Hold) => lock(&self.state).kept = Some(frame),
                 Some(Action::Release) => {
                     self.release()?;
                     link.pass(side, &frame)?;

@@ -25,13 +25,16 @@ pub fn refuse(request: Request<'_>, code: i16) -> Vec<u8> {
     }
 }
 
-/// Returns the error code in the broker's answer to the end of a transaction.
+/// Returns the error code in the broker's answer to the end of a transaction, or of its first partition's offset.
 pub fn code(request: Request<'_>, response: &[u8]) -> i16 {
-    let (Api::END_TXN, 0..=2) = (request.api, request.version) else {
-        panic!("no code in the answer to {:?} version {}: add it here", request.api, request.version);
+    let mut answer = Reader(response);
+    let code = match (request.api, request.version) {
+        // Correlation id, throttle time.
+        (Api::END_TXN, 0..=2) => answer.take(4 + 4).and_then(|_| answer.short()),
+        (Api::TXN_OFFSET_COMMIT, 3..=5) => answer.first_offset(),
+        (api, version) => panic!("no code in the answer to {api:?} version {version}: add it here"),
     };
-    // Correlation id, throttle time.
-    i16::from_be_bytes([response[8], response[9]])
+    code.expect("the answer of a broker is whole")
 }
 
 /// Answers every partition of a commit of offsets with the same error.
@@ -77,6 +80,18 @@ impl<'a> Reader<'a> {
 
     fn short(&mut self) -> Option<i16> {
         Some(i16::from_be_bytes(self.take(2)?.try_into().ok()?))
+    }
+
+    /// Reads the error code of the first partition in an answer to a commit of offsets.
+    fn first_offset(&mut self) -> Option<i16> {
+        self.take(4)?; // correlation id
+        self.tags()?;
+        self.take(4)?; // throttle time
+        self.varint()?; // topics
+        self.text()?;
+        self.varint()?; // partitions
+        self.take(4)?;
+        self.short()
     }
 
     /// Reads a varint without sign.
