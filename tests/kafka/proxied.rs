@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "lost_commits_change_nothing", body: Body::Owned(lost_commits) },
     Test { name: "commit_that_comes_into_the_next_transaction_is_refused", body: Body::Owned(late_commit) },
     Test { name: "offsets_that_come_into_the_next_transaction_are_refused", body: Body::Owned(late_offsets) },
+    Test { name: "takeover_that_comes_late_is_survived", body: Body::Owned(late_takeover) },
     Test { name: "lost_answers_to_offsets_change_nothing", body: Body::Owned(lost_offset_answers) },
     Test { name: "slow_answers_change_nothing", body: Body::Owned(slow) },
     Test { name: "coordinator_that_moves_changes_nothing", body: Body::Owned(moved) },
@@ -199,6 +200,31 @@ fn late(broker: &Broker, keep: Action) {
     assert_eq!(released.count(), 1, "the offsets were not released");
     let answers = scene.proxy.released();
     assert!(matches!(answers[..], [code] if code > 0), "the late offsets were answered with no error: {answers:?}");
+    scene.read_part(1);
+    scene.end();
+}
+
+/// The takeover of the id by a new producer is held up, repeated, and comes again in the middle of a transaction.
+///
+/// The broker does what it is asked to, and fences the producer that works: as a twin would, but only once.
+fn late_takeover(broker: &Broker) {
+    let mut scene = Scene::new(broker, 29, &["a"]);
+    let slow = Fault::new(Api::END_TXN, Response, Delay(Duration::from_millis(150))).times(1);
+    let kept = Fault::new(Api::INIT_PRODUCER_ID, Request, Keep).times(1);
+    let struck = scene.inject(&[slow, kept]);
+    // The first transaction is the slow one, and the second one begins with another producer.
+    refuse_one(&mut scene);
+    refuse_one(&mut scene);
+    assert_struck(struck);
+    let released = scene.proxy.inject(Fault::new(Api::PRODUCE, Response, Release).times(1));
+    refuse_one(&mut scene);
+    assert_eq!(released.count(), 1, "the takeover was not released");
+    // Either way the transaction is aborted, and the epoch is another one.
+    const CONCURRENT_TRANSACTIONS: i16 = 51;
+    let answers = scene.proxy.released();
+    assert!(matches!(answers[..], [0 | CONCURRENT_TRANSACTIONS]), "the late takeover had no effect: {answers:?}");
+    let log = scene.workers[0].log();
+    assert!(log.contains("building the worker again"), "nobody was fenced: {log}");
     scene.read_part(1);
     scene.end();
 }

@@ -25,12 +25,13 @@ pub fn refuse(request: Request<'_>, code: i16) -> Vec<u8> {
     }
 }
 
-/// Returns the error code in the broker's answer to the end of a transaction, or of its first partition's offset.
+/// Returns the error code in the broker's answer to a kept request; of offsets that of the first partition.
 pub fn code(request: Request<'_>, response: &[u8]) -> i16 {
     let mut answer = Reader(response);
     let code = match (request.api, request.version) {
         // Correlation id, throttle time.
         (Api::END_TXN, 0..=2) => answer.take(4 + 4).and_then(|_| answer.short()),
+        (Api::INIT_PRODUCER_ID, 2..=5) => answer.flexible_head().and_then(|()| answer.short()),
         (Api::TXN_OFFSET_COMMIT, 3..=5) => answer.first_offset(),
         (api, version) => panic!("no code in the answer to {api:?} version {version}: add it here"),
     };
@@ -82,11 +83,17 @@ impl<'a> Reader<'a> {
         Some(i16::from_be_bytes(self.take(2)?.try_into().ok()?))
     }
 
+    /// Skips the correlation id and the throttle time of an answer in a flexible version.
+    fn flexible_head(&mut self) -> Option<()> {
+        self.take(4)?;
+        self.tags()?;
+        self.take(4)?;
+        Some(())
+    }
+
     /// Reads the error code of the first partition in an answer to a commit of offsets.
     fn first_offset(&mut self) -> Option<i16> {
-        self.take(4)?; // correlation id
-        self.tags()?;
-        self.take(4)?; // throttle time
+        self.flexible_head()?;
         self.varint()?; // topics
         self.text()?;
         self.varint()?; // partitions
