@@ -68,14 +68,16 @@ impl Cluster {
     pub fn wait_alone(&self) -> Result<(), Failure> {
         let deadline = now() + self.patience;
         loop {
-            let list = self.probe.fetch_group_list(Some(&self.group), ANSWER)?;
-            let members = list.groups().iter().map(|group| group.members().len()).sum::<usize>();
-            if members == 0 {
-                return Ok(());
-            }
+            // A broker that has just started does not know yet whom it has to ask.
+            let problem = match self.probe.fetch_group_list(Some(&self.group), ANSWER) {
+                Ok(list) => match list.groups().iter().map(|group| group.members().len()).sum::<usize>() {
+                    0 => return Ok(()),
+                    members => format!("group {} has {members} members: stop the workers first", self.group),
+                },
+                Err(error) => error.to_string(),
+            };
             if now() >= deadline {
-                let what = format!("group {} has {members} members: stop the workers first", self.group);
-                return Err(Failure::NotNow(what));
+                return Err(Failure::NotNow(problem));
             }
             std::thread::park_timeout(Duration::from_millis(200));
         }

@@ -54,6 +54,7 @@ impl Audit {
         self.report.count("revisions published", self.revisions);
         self.report.count("sessions published and not withdrawn", current);
         self.report.count("sessions withdrawn", self.sessions.len() - current);
+        self.report.count("sessions cut at a limit", self.sessions.values().filter(|session| session.is_cut()).count());
         self.report.count("sessions that a batch job finds", groups.len());
         self.report.count("of these still open", open);
         self.report.count("not judged, since what was removed may have touched them", unjudged.len());

@@ -172,7 +172,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 fn everything() -> Result<(), String> {
-    let broker = Broker::launch(DEFAULT_SWEEP, &[])?;
+    let (_controller, broker) = Broker::launch_apart(DEFAULT_SWEEP)?;
     let faults = usize::try_from(number(FAULTS).unwrap_or(40)).unwrap();
     let seed = number(SEED).unwrap_or_else(|| clock::now().as_ms().unsigned_abs() % 100_000);
     eprintln!("{SEED}={seed} {FAULTS}={faults}");

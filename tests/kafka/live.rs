@@ -18,7 +18,7 @@ const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 const STREAMS: usize = 4;
 
-/// Rules under which some of the traffic is late, and sessions are soon forgotten.
+/// Rules under which some of the traffic is late, some sessions are cut at a limit, and all are soon forgotten.
 pub const RULES: &str = r#"
     grouping.gap = "3m"
     grouping.recording_interval = "30m"
@@ -26,6 +26,7 @@ pub const RULES: &str = r#"
     grouping.max_segment = "6h"
     grouping.amend_window = "6h"
     grouping.max_hold = "6h"
+    grouping.max_session_segments = 8
 "#;
 
 /// The notifications of one partition, in order of arrival.
