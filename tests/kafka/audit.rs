@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
+use crate::broker;
 use crate::deployment::Deployment;
 
 /// What an audit said.
@@ -23,8 +24,20 @@ pub fn audit(deployment: &Deployment, more: &[&str]) -> Audited {
     let mut command = Command::new(program());
     command.args(["--brokers", &deployment.bootstrap, "--group", &deployment.name, "--input", &deployment.input]);
     command.args(["--output", &deployment.output, "--dead-letters", &deployment.dead_letter]);
-    command.args(["--changelog", &deployment.changelog]).args(more).stdin(Stdio::null());
-    let output = command.output().unwrap();
+    run(command.args(["--changelog", &deployment.changelog]).args(more))
+}
+
+/// Audits a deployment of which it is told nothing but the workers' own configuration.
+pub fn audit_by_file(deployment: &Deployment, more: &[&str]) -> Audited {
+    let file = broker::temporary().join(format!("{}-audit.toml", deployment.name));
+    fs::write(&file, deployment.settings.toml()).unwrap();
+    let audited = run(Command::new(program()).arg("--config").arg(&file).args(more));
+    fs::remove_file(&file).unwrap();
+    audited
+}
+
+fn run(command: &mut Command) -> Audited {
+    let output = command.stdin(Stdio::null()).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     Audited { code: output.status.code().expect("ended by itself"), text: String::from_utf8(text).unwrap() }
 }
