@@ -16,14 +16,8 @@ use crate::traffic::{self, RULES, Traffic};
 use crate::{Body, Test};
 
 pub const TESTS: &[Test] = &[
-    Test { name: "lost_answers_to_commits_change_nothing", body: Body::Owned(lost_commit_answers) },
-    Test { name: "lost_commits_change_nothing", body: Body::Owned(lost_commits) },
-    Test { name: "commit_that_comes_into_the_next_transaction_is_refused", body: Body::Owned(late_commit) },
-    Test { name: "offsets_that_come_into_the_next_transaction_are_refused", body: Body::Owned(late_offsets) },
-    Test { name: "takeover_that_comes_late_is_survived", body: Body::Owned(late_takeover) },
-    Test { name: "lost_answers_to_offsets_change_nothing", body: Body::Owned(lost_offset_answers) },
-    Test { name: "slow_answers_change_nothing", body: Body::Owned(slow) },
-    Test { name: "coordinator_that_moves_changes_nothing", body: Body::Owned(moved) },
+    Test { name: "lost_slow_and_refused_requests_change_nothing", body: Body::Owned(lost) },
+    Test { name: "requests_that_come_into_the_next_transaction_change_nothing", body: Body::Owned(late) },
     Test { name: "half_open_connections_change_nothing", body: Body::Owned(half_open) },
     Test { name: "losing_every_kind_of_request_changes_nothing", body: Body::Owned(every_kind) },
 ];
@@ -50,24 +44,22 @@ struct Scene {
     workers: Vec<Worker>,
     deployment: Deployment,
     traffic: Traffic,
+    /// Parts of the traffic, and how many of them were read.
+    parts: (usize, usize),
     proxy: Proxy,
 }
 
 impl Scene {
-    /// Starts as many workers over two partitions; a third of the traffic is read before anything goes wrong.
-    fn new(broker: &Broker, seed: u64, workers: &[&str]) -> Scene {
-        Scene::with(broker, seed, workers, "")
-    }
-
-    fn with(broker: &Broker, seed: u64, workers: &[&str], settings: &str) -> Scene {
+    /// Starts workers over two partitions, and reads the first of so many parts before anything goes wrong.
+    fn new(broker: &Broker, seed: u64, parts: usize, workers: &[&str], settings: &str) -> Scene {
         let proxy = broker.proxy();
-        let traffic = Traffic::generate(seed, 2, 20);
+        let traffic = Traffic::generate(seed, 2, 7 * parts);
         let mut deployment = Deployment::new(broker, 2);
         let brokers = format!("kafka.brokers = [\"{}\"]", proxy.bootstrap());
         deployment.settings = deployment.settings.with(RULES).with(SETTINGS).with(settings).with(&brokers);
         let workers = workers.iter().map(|worker| deployment.start_ready(worker)).collect();
-        let mut scene = Scene { workers, deployment, traffic, proxy };
-        scene.read_part(0);
+        let mut scene = Scene { workers, deployment, traffic, parts: (parts, 0), proxy };
+        scene.read_part();
         scene
     }
 
@@ -75,9 +67,11 @@ impl Scene {
         faults.iter().map(|fault| (*fault, self.proxy.inject(*fault))).collect()
     }
 
-    /// Writes a third of the traffic and waits until it is committed.
-    fn read_part(&mut self, part: usize) {
-        self.traffic.produce_part(&self.deployment, part, 3);
+    /// Writes the next part of the traffic and waits until it is committed.
+    fn read_part(&mut self) {
+        let (parts, read) = &mut self.parts;
+        self.traffic.produce_part(&self.deployment, *read, *parts);
+        *read += 1;
         self.wait_read();
     }
 
@@ -85,10 +79,39 @@ impl Scene {
         self.deployment.wait_read(&mut self.workers[0]);
     }
 
-    /// Stops the workers and checks everything that they have written.
+    /// Reads a part of the traffic under faults, each of which has to strike.
+    fn read_under(&mut self, what: &str, faults: &[Fault]) {
+        eprint!("{what}; ");
+        let struck = self.inject(faults);
+        self.read_part();
+        assert_struck(struck);
+        self.proxy.heal();
+    }
+
+    /// Writes a record that is refused and waits until its dead letter is committed.
+    fn refuse_one(&mut self) {
+        self.traffic.count("rejected");
+        self.deployment.produce(0, &[traffic::garbage()]);
+        self.wait_read();
+    }
+
+    /// Keeps a request of one transaction and sends it into the next; returns what the broker says of it.
+    fn come_late(&mut self, api: Api, keep: Action, when: Api) -> i16 {
+        let kept = self.proxy.inject(Fault::new(api, Request, keep).times(1));
+        self.refuse_one();
+        assert_eq!(kept.count(), 1, "{api:?} was not held up");
+        self.proxy.inject(Fault::new(when, Response, Release).times(1));
+        self.refuse_one();
+        self.proxy.heal();
+        self.proxy.released().expect("nothing was released")
+    }
+
+    /// Reads the rest, stops the workers and checks everything that they have written.
     fn end(mut self) {
         self.proxy.heal();
-        self.read_part(2);
+        while self.parts.1 < self.parts.0 {
+            self.read_part();
+        }
         for worker in &mut self.workers {
             worker.wait_ready();
             worker.stop();
@@ -104,144 +127,80 @@ fn assert_struck(struck: Vec<(Fault, Struck)>) {
     assert!(spared.is_empty(), "these never struck: {spared:?}");
 }
 
-/// Reads a third of the traffic under faults, each of which has to strike.
-fn under(broker: &Broker, seed: u64, faults: &[Fault]) {
-    let mut scene = Scene::new(broker, seed, &["a"]);
-    let struck = scene.inject(faults);
-    scene.read_part(1);
-    assert_struck(struck);
-    scene.end();
-}
+/// Requests and answers of a transaction that get lost, come late, or find nobody responsible.
+fn lost(broker: &Broker) {
+    let mut scene = Scene::new(broker, 20, 7, &["a"], "");
+    let lost = |side, action| Fault::new(Api::END_TXN, side, action);
+    // The coordinator has committed, and the worker does not learn of it.
+    scene.read_under("answers to commits", &[lost(Response, Swallow).times(1), lost(Response, Cut).every(2).times(3)]);
+    // The coordinator never hears of the commit.
+    scene.read_under("commits", &[lost(Request, Swallow).times(1), lost(Request, Cut).every(2).times(3)]);
 
-/// The coordinator has committed, and the worker does not learn of it.
-fn lost_commit_answers(broker: &Broker) {
-    let lost = |action| Fault::new(Api::END_TXN, Response, action);
-    under(broker, 20, &[lost(Swallow).times(1), lost(Cut).every(2).times(3)]);
-}
-
-/// The coordinator never hears of the commit.
-fn lost_commits(broker: &Broker) {
-    let lost = |action| Fault::new(Api::END_TXN, Request, action);
-    under(broker, 21, &[lost(Swallow).times(1), lost(Cut).every(2).times(3)]);
-}
-
-fn lost_offset_answers(broker: &Broker) {
-    let lost = |api, side| Fault::new(api, side, Cut).every(3).times(2);
     let swallowed = Fault::new(Api::TXN_OFFSET_COMMIT, Response, Swallow).times(1);
-    let answers = lost(Api::TXN_OFFSET_COMMIT, Response);
-    let requests = lost(Api::TXN_OFFSET_COMMIT, Request);
-    under(broker, 22, &[swallowed, answers, requests, lost(Api::ADD_OFFSETS_TO_TXN, Response)]);
-}
+    let cut = |api, side| Fault::new(api, side, Cut).every(3).times(2);
+    let (answers, requests) = (cut(Api::TXN_OFFSET_COMMIT, Response), cut(Api::TXN_OFFSET_COMMIT, Request));
+    scene.read_under("offsets", &[swallowed, answers, requests, cut(Api::ADD_OFFSETS_TO_TXN, Response)]);
 
-/// Answers later than any honest one, but within every timeout: after each commit the producer is replaced.
-fn slow(broker: &Broker) {
+    // Another broker is responsible for the group and the id, so this one says; a while later it is this one.
+    let elsewhere = |api| Fault::new(api, Request, Answer(NOT_COORDINATOR)).times(3);
+    let kinds = [Api::ADD_OFFSETS_TO_TXN, Api::TXN_OFFSET_COMMIT, Api::END_TXN, Api::HEARTBEAT];
+    scene.read_under("a coordinator that moves", &kinds.map(elsewhere));
+
+    // Later than any honest answer, but within every timeout: after each commit the producer is replaced.
     let late = |api, side, ms| Fault::new(api, side, Delay(Duration::from_millis(ms)));
     let commits = late(Api::END_TXN, Response, 150).times(5);
     let offsets = late(Api::TXN_OFFSET_COMMIT, Request, 200).every(3);
-    let records = late(Api::PRODUCE, Response, 100).every(3);
-    let reads = late(Api::FETCH, Response, 100).every(5);
-    let mut scene = Scene::new(broker, 23, &["a"]);
-    let struck = scene.inject(&[commits, offsets, records, reads]);
-    let count = |scene: &Scene, series| scene.workers[0].metric(series).unwrap_or(0.0);
-    const READ: &str = "livesession_input_records_read_total";
-    const COMMITTED: &str = "livesession_transactions_total{outcome=\"committed\"}";
-    let before = (count(&scene, READ), count(&scene, COMMITTED));
-    scene.read_part(1);
-    let (records, transactions) = (count(&scene, READ) - before.0, count(&scene, COMMITTED) - before.1);
+    let (records, reads) = (late(Api::PRODUCE, Response, 100).every(3), late(Api::FETCH, Response, 100).every(5));
+    let count = |scene: &Scene| {
+        let metric = |series: &str| scene.workers[0].metric(series).unwrap_or(0.0);
+        let committed = metric("livesession_transactions_total{outcome=\"committed\"}");
+        (metric("livesession_input_records_read_total"), committed)
+    };
+    let before = count(&scene);
+    scene.read_under("slow answers", &[commits, offsets, records, reads]);
+    let after = count(&scene);
+    let (records, transactions) = (after.0 - before.0, after.1 - before.1);
     assert!(
         records >= 3.0 * transactions,
         "{records} records in {transactions} transactions: what is slow is not shared"
     );
-    assert_struck(struck);
     scene.end();
 }
 
-/// Another broker is responsible for the group and the transactional id, so this one says; a while later it is this one.
-fn moved(broker: &Broker) {
-    let elsewhere = |api| Fault::new(api, Request, Answer(NOT_COORDINATOR)).times(3);
-    let kinds = [Api::ADD_OFFSETS_TO_TXN, Api::TXN_OFFSET_COMMIT, Api::END_TXN, Api::HEARTBEAT];
-    under(broker, 24, &kinds.map(elsewhere));
-}
-
-/// A commit is held up, its repetition decides the transaction, and the first one arrives in the middle of the next.
+/// Requests of one transaction that arrive in the next one of the same id.
 ///
-/// The broker would take it for that one's, and publish the half of it that is written: records of which no offset was
-/// committed, so that they would be published again. Only another epoch of the producer helps.
-fn late_commit(broker: &Broker) {
-    let mut scene = Scene::new(broker, 25, &["a"]);
-    let kept = scene.proxy.inject(Fault::new(Api::END_TXN, Request, Keep).times(1));
-    refuse_one(&mut scene);
-    assert_eq!(kept.count(), 1, "the commit was not held up");
-    // The dead letter of the next transaction is in the log, its offset is not in the transaction yet.
-    let released = scene.proxy.inject(Fault::new(Api::PRODUCE, Response, Release).times(1));
-    refuse_one(&mut scene);
-    assert_eq!(released.count(), 1, "the commit was not released");
-    let answers = scene.proxy.released();
-    assert!(matches!(answers[..], [code] if code > 0), "the late commit was answered with no error: {answers:?}");
-    scene.read_part(1);
-    scene.end();
-}
+/// The broker would take them for that one's. Only another epoch of the producer helps.
+fn late(broker: &Broker) {
+    let mut scene = Scene::new(broker, 25, 2, &["a"], "");
+    // A commit whose repetition decided its transaction: it would publish what is written of the next one, a dead letter
+    // without the offset behind it, so that it would be written again.
+    let answer = scene.come_late(Api::END_TXN, Keep, Api::PRODUCE);
+    assert!(answer > 0, "a late commit was taken");
+    // Offsets, repeated with success: they would turn the group back behind those of the next transaction.
+    let answer = scene.come_late(Api::TXN_OFFSET_COMMIT, Keep, Api::TXN_OFFSET_COMMIT);
+    assert!(answer > 0, "late offsets were taken");
+    // The same where nobody repeats them, and the transaction fails.
+    let answer = scene.come_late(Api::TXN_OFFSET_COMMIT, Hold, Api::TXN_OFFSET_COMMIT);
+    assert!(answer > 0, "late offsets of a failed transaction were taken");
 
-/// As above, with the offsets: they come again when those of the next transaction are in, and would turn the group back.
-///
-/// Held up with the connection, which is repeated and goes well; and without, which fails the transaction in the end.
-fn late_offsets(broker: &Broker) {
-    late(broker, Keep);
-    late(broker, Hold);
-}
-
-fn late(broker: &Broker, keep: Action) {
-    let mut scene = Scene::new(broker, 28, &["a"]);
-    let kept = scene.proxy.inject(Fault::new(Api::TXN_OFFSET_COMMIT, Request, keep).times(1));
-    refuse_one(&mut scene);
-    assert_eq!(kept.count(), 1, "the offsets were not held up");
-    let released = scene.proxy.inject(Fault::new(Api::TXN_OFFSET_COMMIT, Response, Release).times(1));
-    refuse_one(&mut scene);
-    assert_eq!(released.count(), 1, "the offsets were not released");
-    let answers = scene.proxy.released();
-    assert!(matches!(answers[..], [code] if code > 0), "the late offsets were answered with no error: {answers:?}");
-    scene.read_part(1);
-    scene.end();
-}
-
-/// The takeover of the id by a new producer is held up, repeated, and comes again in the middle of a transaction.
-///
-/// The broker does what it is asked to, and fences the producer that works: as a twin would, but only once.
-fn late_takeover(broker: &Broker) {
-    let mut scene = Scene::new(broker, 29, &["a"]);
-    let slow = Fault::new(Api::END_TXN, Response, Delay(Duration::from_millis(150))).times(1);
-    let kept = Fault::new(Api::INIT_PRODUCER_ID, Request, Keep).times(1);
-    let struck = scene.inject(&[slow, kept]);
-    // The first transaction is the slow one, and the second one begins with another producer.
-    refuse_one(&mut scene);
-    refuse_one(&mut scene);
-    assert_struck(struck);
-    let released = scene.proxy.inject(Fault::new(Api::PRODUCE, Response, Release).times(1));
-    refuse_one(&mut scene);
-    assert_eq!(released.count(), 1, "the takeover was not released");
-    // Either way the transaction is aborted, and the epoch is another one.
+    // A takeover of the id by a new producer, which a slow commit asks for. The broker does it again and fences the one
+    // that works: as a twin would, but only once. Either answer says that the transaction is aborted.
     const CONCURRENT_TRANSACTIONS: i16 = 51;
-    let answers = scene.proxy.released();
-    assert!(matches!(answers[..], [0 | CONCURRENT_TRANSACTIONS]), "the late takeover had no effect: {answers:?}");
+    scene.proxy.inject(Fault::new(Api::END_TXN, Response, Delay(Duration::from_millis(150))).times(1));
+    scene.refuse_one();
+    let answer = scene.come_late(Api::INIT_PRODUCER_ID, Keep, Api::PRODUCE);
+    assert!(matches!(answer, 0 | CONCURRENT_TRANSACTIONS), "a late takeover had no effect: {answer}");
     let log = scene.workers[0].log();
     assert!(log.contains("building the worker again"), "nobody was fenced: {log}");
-    scene.read_part(1);
     scene.end();
-}
-
-/// Writes a record that is refused and waits until its dead letter is committed.
-fn refuse_one(scene: &mut Scene) {
-    scene.traffic.count("rejected");
-    scene.deployment.produce(0, &[traffic::garbage()]);
-    scene.wait_read();
 }
 
 /// Nothing passes any more, and nobody is told: a firewall that forgot its connections.
 fn half_open(broker: &Broker) {
-    let mut scene = Scene::with(broker, 26, &["a", "b"], SHORTER);
+    let mut scene = Scene::new(broker, 26, 3, &["a"], SHORTER);
     let silenced = scene.proxy.silence();
-    assert!(silenced >= 4, "each worker has connections of a consumer and of a producer: {silenced}");
-    scene.read_part(1);
+    assert!(silenced >= 4, "consumer, producer and their coordinators have connections: {silenced}");
+    scene.read_part();
     scene.end();
 }
 
@@ -267,7 +226,7 @@ fn every_kind(broker: &Broker) {
         Api::INIT_PRODUCER_ID,
         Api::DESCRIBE_CONFIGS,
     ];
-    let mut scene = Scene::new(broker, 27, &["a"]);
+    let mut scene = Scene::new(broker, 27, 3, &["a"], "");
     let often = OFTEN.map(|(api, every)| (api, every, 2));
     let seldom = SELDOM.map(|api| (api, 1, 1));
     let mut faults = Vec::new();
@@ -280,7 +239,7 @@ fn every_kind(broker: &Broker) {
     // One that comes meanwhile asks what is asked at the start, and makes the group change hands.
     let second = scene.deployment.start("b");
     scene.workers.push(second);
-    scene.read_part(1);
+    scene.read_part();
     wait("a second worker that works", || scene.workers[1].get("/readyz").is_some_and(|(code, _)| code == 200));
     assert_struck(struck);
     scene.end();

@@ -138,8 +138,8 @@ struct State {
     faults: Vec<Armed>,
     links: Vec<Arc<Link>>,
     kept: Option<Vec<u8>>,
-    /// What the broker answered to requests that were kept, by error code.
-    released: Vec<i16>,
+    /// What the broker answered to it.
+    released: Option<i16>,
 }
 
 /// One connection of a client, and the one to the broker that belongs to it.
@@ -207,9 +207,9 @@ impl Proxy {
         state.links.len()
     }
 
-    /// Returns the error codes with which the broker answered requests that had been kept.
-    pub fn released(&self) -> Vec<i16> {
-        lock(&self.shared.state).released.clone()
+    /// Returns the error code with which the broker answered the kept request, once.
+    pub fn released(&self) -> Option<i16> {
+        lock(&self.shared.state).released.take()
     }
 }
 
@@ -328,7 +328,7 @@ impl Shared {
         let mut broker = TcpStream::connect(self.broker)?;
         write_frame(&mut broker, &kept)?;
         let code = answer::code(Request::parse(&kept)?, &read_frame(&mut broker)?);
-        lock(&self.state).released.push(code);
+        lock(&self.state).released = Some(code);
         Ok(())
     }
 
