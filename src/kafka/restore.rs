@@ -33,7 +33,7 @@ use super::consumer::Consumer;
 use super::context::{PlainContext, Reports, is_refusal};
 use super::settings::Settings;
 use super::{Apply, Cause, LogEnds};
-use crate::{clock, failpoint};
+use crate::{clock, failpoint, weakness};
 
 /// How long one question to a broker may hold up the worker; a slower answer is asked for again.
 const ASK_TIMEOUT: Duration = Duration::from_millis(500);
@@ -114,14 +114,19 @@ impl Probe {
 
     /// Returns the first and the next offset of a log. Costs a round trip.
     pub fn log_ends(&self, topic: &str, partition: i32, timeout: Duration) -> KafkaResult<LogEnds> {
-        let (start, end) = self.base.fetch_watermarks(topic, partition, timeout)?;
-        Ok(LogEnds { start, end })
+        log_ends(&self.base, topic, partition, timeout)
     }
 
     /// Serves what the client has to say.
     pub fn serve(&self) {
         serve(&self.base);
     }
+}
+
+/// Asks for the ends of a log as the client sees them: one that reads committed records sees the last stable offset.
+fn log_ends(base: &BaseConsumer<PlainContext>, topic: &str, partition: i32, timeout: Duration) -> KafkaResult<LogEnds> {
+    let (start, end) = base.fetch_watermarks(topic, partition, timeout)?;
+    Ok(LogEnds { start, end })
 }
 
 /// The restores under way.
@@ -246,7 +251,11 @@ impl Restore {
         failpoint::reach!("restore.offset");
         let mut list = TopicPartitionList::new();
         for (partition, committed) in committed {
-            let LogEnds { start, end } = match probe.log_ends(&self.topic, partition, ASK_TIMEOUT) {
+            let ends = match weakness::lacks("log_end") {
+                true => log_ends(&self.reader, &self.topic, partition, ASK_TIMEOUT),
+                false => probe.log_ends(&self.topic, partition, ASK_TIMEOUT),
+            };
+            let LogEnds { start, end } = match ends {
                 Ok(ends) => ends,
                 Err(error) => {
                     self.unanswered(error)?;

@@ -9,17 +9,20 @@ use std::fs;
 use std::path::PathBuf;
 
 use livesession::clock;
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseProducer, Producer as _};
 
 use crate::audit::{self, Audited};
 use crate::broker::{self, Broker};
 use crate::deployment::{Deployment, wait};
-use crate::process::Worker;
+use crate::process::{PATIENCE, Worker};
 use crate::traffic::{self, RULES, Traffic};
 use crate::{Body, Test};
 
 pub const TESTS: &[Test] = &[
     Test { name: "zombie_is_stopped_by_the_coordinator_and_noticed_without_it", body: Body::Launched(zombie) },
     Test { name: "release_build_lacks_nothing_and_waits_for_nothing", body: Body::Plain(released) },
+    Test { name: "restore_that_stops_at_an_open_transaction_is_noticed", body: Body::Launched(cut_short) },
     Test { name: "state_beside_the_groups_offset_is_noticed_if_nobody_compares", body: Body::Shared(skipped) },
 ];
 
@@ -149,9 +152,7 @@ fn try_asleep(broker: &Broker, what: After, weaknesses: &str) -> Option<(Deploym
     let mut other = deployment.start_ready("b");
     other.wait_metric("livesession_assigned_partitions", |partitions| partitions == 2.0);
     deployment.wait_read(&mut other);
-    other.wait_for("both partitions published", crate::process::PATIENCE, |_| {
-        what == After::Records || published(&deployment) == 2
-    });
+    other.wait_for("both partitions published", PATIENCE, |_| what == After::Records || published(&deployment) == 2);
     assert_ne!(deployment.ends(&deployment.output), before);
 
     let said = sleeper.log().len();
@@ -179,6 +180,53 @@ fn published(deployment: &Deployment) -> usize {
     deployment.read(&deployment.output).len()
 }
 
+/// A worker dies over a transaction whose records are in the changelog already; the next one commits behind it, and the
+/// one after that has to see this although the transaction is open still.
+fn cut_short() -> Result<(), String> {
+    const BEGIN: i64 = 1_772_323_200_000;
+    const MINUTE: i64 = 60_000;
+    let broker = Broker::launch(NO_SWEEP, &[])?;
+    for weaknesses in ["log_end", "log_end,marker"] {
+        let mut deployment = Deployment::new(&broker, 1);
+        deployment.settings = deployment.settings.with(SHORT).with(RULES);
+        let start = |name: &str, environment: &[(&str, &str)]| {
+            let own = format!("transactional_id = \"{}-{name}\"", deployment.name);
+            Worker::start_as(name, "run", &deployment.settings.clone().with(&own), environment)
+        };
+        // The first commit says where the partition begins, the second waits between its records and its offsets.
+        let mut dead = start("a", &[("LIVESESSION_FAILPOINTS", "offsets.before=delay:600000@2")]);
+        wait("the first commit", || deployment.committed() == [Some(0)]);
+        let before = deployment.ends(&deployment.changelog);
+        deployment.produce(0, &[traffic::segment("s", "f-0", BEGIN, BEGIN + MINUTE)]);
+        wait("records of an open transaction", || deployment.ends(&deployment.changelog) > before);
+        dead.kill9();
+
+        let weak = [("LIVESESSION_WEAKNESSES", weaknesses)];
+        let mut next = start("b", &weak);
+        deployment.wait_read(&mut next);
+        next.stop();
+        let segment = traffic::segment("s", "f-1", BEGIN + MINUTE, BEGIN + 2 * MINUTE);
+        deployment.produce(0, &[segment, traffic::hint(BEGIN + 600 * MINUTE)]);
+        let mut last = start("c", &weak);
+        if weaknesses == "log_end" {
+            assert_eq!(last.wait_exit(PATIENCE), 70, "{}", last.log());
+            continue;
+        }
+        deployment.wait_read(&mut last);
+        last.stop();
+        // Whoever takes its id over ends what the dead one had begun. A worker would go on, and repair the rest as well.
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &deployment.bootstrap);
+        config.set("transactional.id", format!("{}-a-0", deployment.name));
+        let heir: BaseProducer = config.create().unwrap();
+        heir.init_transactions(PATIENCE).unwrap();
+        let Audited { code, text } = audit::audit(&deployment, &[]);
+        assert_eq!(code, 1, "{text}");
+        assert!(text.contains("not published: "), "{text}");
+    }
+    Ok(())
+}
+
 /// An operator sets the group's offset forward: a worker that does not compare it with its state loses records.
 fn skipped(broker: &Broker) {
     for weakness in ["", "marker"] {
@@ -196,7 +244,7 @@ fn skipped(broker: &Broker) {
 
         let mut worker = hold.start(&deployment, weakness);
         if weakness.is_empty() {
-            assert_eq!(worker.wait_exit(crate::process::PATIENCE), 70, "{}", worker.log());
+            assert_eq!(worker.wait_exit(PATIENCE), 70, "{}", worker.log());
             continue;
         }
         deployment.wait_read(&mut worker);
