@@ -2,14 +2,23 @@
 
 use crate::support::{Answer, Server, id, session};
 
-const ROUTES: [(&str, &[&str]); 6] = [
+/// Every route, with every parameter that it has.
+const ROUTES: [(&str, &[&str]); 11] = [
+    ("/api/v1/", &[]),
+    ("/api/v1/openapi.json", &[]),
     ("/api/v1/streams", &["prefix", "limit", "cursor"]),
     ("/api/v1/sessions", &["stream", "from", "to", "status", "include", "limit", "cursor"]),
     ("/api/v1/sessions/00000000-0000-5000-8000-000000000001", &[]),
     ("/api/v1/sessions/00000000-0000-5000-8000-000000000001/splice", &["as", "rendition", "gaps"]),
     ("/api/v1/recordings/1-0", &[]),
     ("/api/v1/changes", &["after", "include", "limit"]),
+    ("/", &["stream", "from", "to", "cursor"]),
+    ("/sessions/00000000-0000-5000-8000-000000000001", &[]),
+    ("/recordings", &["file_id"]),
 ];
+
+/// Routes that have a part of a user's.
+const PARTS: [&str; 4] = ["/api/v1/sessions/{}", "/api/v1/sessions/{}/splice", "/api/v1/recordings/{}", "/sessions/{}"];
 
 /// Percent-encoded already.
 fn hostile_values() -> Vec<String> {
@@ -61,7 +70,14 @@ fn check(request: &str, answer: &Answer) {
     assert!(answer.header("content-security-policy").is_some(), "{short}");
     assert_eq!(answer.header("set-cookie"), None, "{short}");
     assert_eq!(answer.header("access-control-allow-origin"), None, "{short}");
-    if answer.status >= 400 {
+    let is_page = !request.starts_with("/api/");
+    if is_page {
+        assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"), "{short}");
+        let body = &answer.body;
+        assert!(!body.contains("<script") && !body.contains("javascript:"), "{short}: {body}");
+        assert!(!body.contains(|character: char| character.is_control() && character != '\n'), "{short}");
+    }
+    if answer.status >= 400 && !is_page {
         assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{short}");
         assert_eq!(answer.json()["status"], answer.status, "{short}");
         assert!(answer.body.len() < 2_000, "{short}: what is sent is not sent back whole");
@@ -69,45 +85,117 @@ fn check(request: &str, answer: &Answer) {
     }
 }
 
+/// Returns whether a value that is hostile somewhere is a good one here.
+fn may_pass(parameter: &str, value: &str) -> bool {
+    match parameter {
+        "prefix" | "stream" => true,
+        "rendition" => value == "0",
+        _ => false,
+    }
+}
+
 #[test]
 fn hostile_values_do_no_harm_in_any_parameter() {
     let server = Server::new("hostile", &[session(1, "room-7", &[(0, 9)])]);
     let before = server.get("/api/v1/sessions?status=any&include=segments").body;
-    for (route, parameters) in ROUTES {
-        for value in hostile_values() {
+    for value in hostile_values() {
+        for (route, parameters) in ROUTES {
             for parameter in parameters {
                 let request = format!("{route}?{parameter}={value}");
                 let answer = server.get(&request);
                 check(&request, &answer);
-                let is_text = matches!(*parameter, "prefix" | "stream");
-                if answer.status == 200 && !is_text {
-                    let may_pass = matches!(
-                        (*parameter, value.as_str()),
-                        ("rendition", "0") | ("limit", "+") | (_, "2026-03-01T19:00:00Z")
-                    );
-                    assert!(may_pass, "{request} was taken");
-                }
+                assert!(answer.status != 200 || may_pass(parameter, &value), "{request} was taken");
             }
             let request = format!("{route}?{value}=1");
-            check(&request, &server.get(&request));
-            // In the path, where blanks and the like cannot be written at all.
-            if !value.contains(['/', '+']) {
-                for request in [
-                    format!("{route}/{value}"),
-                    format!("/api/v1/sessions/{value}"),
-                    format!("/api/v1/recordings/{value}"),
-                    format!("/api/v1/sessions/{value}/splice"),
-                ] {
-                    check(&request, &server.get(&request));
-                }
+            let answer = server.get(&request);
+            check(&request, &answer);
+            assert_eq!(answer.status, 400, "{request} was taken");
+        }
+        // In the path, where blanks and the like cannot be written at all.
+        if !value.contains(['/', '+']) {
+            for part in PARTS {
+                let request = part.replace("{}", &value);
+                let answer = server.get(&request);
+                check(&request, &answer);
+                assert_ne!(answer.status, 200, "{request}");
             }
         }
-        let repeated = parameters.first().map(|name| format!("{route}?{name}=1&{name}=1"));
-        if let Some(request) = repeated {
+    }
+    for (route, parameters) in ROUTES {
+        for parameter in parameters {
+            let request = format!("{route}?{parameter}=1&{parameter}=1");
             assert_eq!(server.get(&request).status, 400, "{request}");
         }
     }
     assert_eq!(server.get("/api/v1/sessions?status=any&include=segments").body, before, "nothing was executed");
+}
+
+/// Every form of `..`, to every route that has a part of a user's: none is a path to anywhere.
+#[test]
+fn way_up_leads_nowhere() {
+    let server = Server::new("way-up", &[session(1, "room-7", &[(0, 9)])]);
+    for up in ["..", "../..", "../../etc/passwd", "%2e%2e", "..%2f..%2fetc%2fpasswd", "%2e%2e%5c", "....//", "..;/"] {
+        for part in PARTS {
+            let request = part.replace("{}", up);
+            let answer = server.get(&request);
+            assert!(matches!(answer.status, 400 | 404), "{request}: {answer:?}");
+            assert!(!answer.body.contains("root:"), "{request}");
+        }
+    }
+}
+
+#[test]
+fn question_that_is_too_long_is_refused_and_the_next_one_answered() {
+    let server = Server::new("too-long", &[session(1, "room-7", &[(0, 9)])]);
+    for (length, status) in [(50_000, None), (62_000, Some(400)), (70_000, Some(414)), (2_000_000, Some(431))] {
+        for (request, short) in
+            [("/api/v1/streams?prefix=", 200), ("/recordings?file_id=", 404), ("/api/v1/recordings/", 404)]
+        {
+            let is_path = request.ends_with('/');
+            let expected = status.filter(|status| !(is_path && *status == 400)).unwrap_or(short);
+            let answer = server.try_send("GET", &format!("{request}{}", "x".repeat(length)), "");
+            let Some(answer) = answer else {
+                // Refused, and cut off before all was sent.
+                assert_eq!(status, Some(431), "{request} of {length} bytes");
+                continue;
+            };
+            assert_eq!(answer.status, expected, "{request} of {length} bytes");
+            assert!(answer.body.len() < 250_000, "{request} of {length} bytes");
+        }
+        assert_eq!(server.get("/api/v1/sessions").status, 200);
+    }
+}
+
+#[test]
+fn what_is_no_request_is_refused_and_the_next_one_answered() {
+    let server = Server::new("no-request", &[session(1, "room-7", &[(0, 9)])]);
+    let sent: [&[u8]; 8] = [
+        b"\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET /api/v1/sessions\r\n\r\n",
+        b"GET /api/v1/sessions HTTP/9.9\r\n\r\n",
+        b"GET /\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET /api/v1/sessions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ];
+    for bytes in sent {
+        let text = String::from_utf8_lossy(&server.send_bytes(bytes)).into_owned();
+        let is_refused = text.is_empty() || text.starts_with("HTTP/1.1 400") || text.starts_with("HTTP/1.0 400");
+        // Nobody reads the body of a GET, so a broken one does no harm.
+        let is_answered = bytes.ends_with(b"zz\r\n") && text.starts_with("HTTP/1.1 200");
+        assert!(is_refused || is_answered, "{bytes:?}: {text}");
+        assert_eq!(server.get("/api/v1/sessions").status, 200, "{bytes:?}");
+    }
+    for headers in [
+        "If-None-Match: \u{ff}\u{fe}\r\n",
+        "If-None-Match: \"\"\"\",,,*x\r\n",
+        "Accept: nonsense\r\n",
+        "Range: bytes=9-\r\n",
+    ] {
+        let answer = server.send("GET", &format!("/api/v1/sessions/{}", id(1)), headers);
+        assert_eq!(answer.status, 200, "{headers:?}");
+    }
 }
 
 #[test]
@@ -127,10 +215,14 @@ fn cursor_of_another_list_is_refused() {
         (format!("/api/v1/streams?prefix=a&cursor={of_streams}"), 400),
         (format!("/api/v1/streams?cursor={of_streams}"), 200),
         (format!("/api/v1/streams?cursor={of_streams}x"), 400),
+        (format!("/?cursor={of_sessions}"), 400),
+        (format!("/?from=2026-03-01T00:00:00Z&cursor={of_sessions}"), 400),
+        (format!("/?cursor={of_streams}"), 400),
+        (format!("/api/v1/changes?after={of_sessions}"), 400),
     ] {
         let answer = server.get(&request);
         assert_eq!(answer.status, status, "{request}: {answer:?}");
-        if status == 400 {
+        if status == 400 && request.contains("cursor=") && request.starts_with("/api/") {
             assert_eq!(answer.json()["param"], "cursor", "{request}");
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use livesession::http::api::problem::Kind;
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Value, json};
 
@@ -100,6 +101,27 @@ impl Description {
             assert_eq!(body["status"], answer.status, "{at}");
         }
     }
+
+    /// Returns the problem types of all responses.
+    fn problems(&self) -> BTreeSet<String> {
+        let responses = self.document["components"]["responses"].as_object().unwrap().values();
+        let types = responses.flat_map(|response| {
+            let schema = &response["content"]["application/problem+json"]["schema"];
+            schema["properties"]["type"]["enum"].as_array().unwrap()
+        });
+        types.map(|name| name.as_str().unwrap().to_owned()).collect()
+    }
+}
+
+#[test]
+fn every_kind_of_problem_is_described() {
+    let described = Description { document: bundled() }.problems();
+    let name = |kind: &Kind| format!("urn:livesession:problem:{}", kind.name());
+    // What is no path has no place among the paths.
+    let of_paths = Kind::ALL.iter().filter(|kind| **kind != Kind::NoSuchPath);
+    assert_eq!(described, of_paths.map(name).collect());
+    let text = bundled()["info"]["description"].as_str().unwrap().to_owned();
+    assert!(text.contains(&name(&Kind::NoSuchPath)), "{text}");
 }
 
 #[test]
@@ -152,10 +174,13 @@ fn every_route_answers_as_described() {
         ("/api/v1/changes", "/api/v1/changes?after=x".into(), 400),
         ("/api/v1/changes", "/api/v1/changes?after=0123456789abcdef.0".into(), 410),
     ];
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut problems) = (BTreeSet::new(), BTreeSet::new());
     let mut check = |path: &str, answer: Answer, status: u16| {
         assert_eq!(answer.status, status, "{path}: {answer:?}");
         description.check(path, &answer);
+        if status >= 400 {
+            problems.insert(answer.json()["type"].as_str().unwrap().to_owned());
+        }
         seen.insert((path.to_owned(), status));
     };
     for (path, request, status) in &requests {
@@ -195,6 +220,7 @@ fn every_route_answers_as_described() {
         .collect();
     let unseen: Vec<_> = documented.difference(&seen).collect();
     assert!(unseen.is_empty(), "documented and not seen: {unseen:?}");
+    assert_eq!(problems, description.problems(), "each kind of problem is seen");
 }
 
 #[test]

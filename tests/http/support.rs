@@ -89,19 +89,41 @@ impl Server {
 
     /// Sends a request line as it is; `headers` are whole lines.
     pub fn send(&self, method: &str, path: &str, headers: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        write!(stream, "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n").unwrap();
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).unwrap();
-        let text = String::from_utf8(bytes).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{method} {path}: {text:?}"));
+        self.try_send(method, path, headers).unwrap_or_else(|| panic!("no answer to {method} {path}"))
+    }
+
+    /// The same; `None` if the connection was cut.
+    pub fn try_send(&self, method: &str, path: &str, headers: &str) -> Option<Answer> {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n");
+        let text = String::from_utf8(self.exchange(request.as_bytes(), false)).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n")?;
         let mut lines = head.lines();
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
         let headers = lines
             .map(|line| line.split_once(':').unwrap())
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        Answer { status, headers, body: body.to_owned() }
+        Some(Answer { status, headers, body: body.to_owned() })
+    }
+
+    /// Sends bytes as they are and says that there are no more.
+    pub fn send_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        self.exchange(bytes, true)
+    }
+
+    /// Sends bytes and returns what comes until the connection ends.
+    fn exchange(&self, bytes: &[u8], is_all: bool) -> Vec<u8> {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+        let mut answer = Vec::new();
+        // The server may answer, and cut the connection, before it has read everything.
+        let mut sent = stream.write_all(bytes);
+        if is_all {
+            sent = sent.and_then(|()| stream.shutdown(std::net::Shutdown::Write));
+        }
+        let read = stream.read_to_end(&mut answer);
+        assert!(sent.is_err() || read.is_ok() || !answer.is_empty(), "{read:?}");
+        answer
     }
 }
 

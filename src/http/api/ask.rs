@@ -13,8 +13,9 @@ pub const DEFAULT_LIMIT: usize = 100;
 /// Rows of a page at most.
 pub const MAX_LIMIT: usize = 1_000;
 
-/// Bytes of a query at most: a stream key is at most 18 KiB, written in percent three times that, and a cursor holds one.
-const MAX_QUERY: usize = 128 * 1024;
+/// Bytes of a query at most: a stream key is at most 18 KiB, written in percent three times that. Hyper reads no address of
+/// more than 64 KiB, and answers 414 by itself.
+const MAX_QUERY: usize = 60 * 1024;
 
 /// The parameters of one question, decoded and in the order of their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
