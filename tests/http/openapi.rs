@@ -38,7 +38,13 @@ fn bundled() -> Value {
     for name in ["Session", "Problem"] {
         let place = &mut document["components"]["schemas"][name];
         let file = place["$ref"].as_str().unwrap().to_owned();
-        *place = serde_json::from_str(&std::fs::read_to_string(schemas().join(file)).unwrap()).unwrap();
+        let text = std::fs::read_to_string(schemas().join(file)).unwrap();
+        // References as most tools resolve them: from the root of the document, whatever `$id` says.
+        let text = text.replace("\"#/$defs/", &format!("\"#/components/schemas/{name}/$defs/"));
+        *place = serde_json::from_str(&text).unwrap();
+        for key in ["$id", "$schema"] {
+            place.as_object_mut().unwrap().remove(key);
+        }
     }
     document
 }
