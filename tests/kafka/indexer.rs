@@ -93,7 +93,7 @@ impl Indexed {
 
     /// Runs a command with the settings of the deployment.
     pub fn command(&self, arguments: &[&str]) -> Run {
-        let file = self.path.with_extension("toml");
+        let file = broker::temporary().join(format!("{}.toml", self.deployment.name));
         fs::write(&file, self.deployment.settings.toml()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_livesession"));
         let output = command.args(arguments).arg("--config").arg(&file).env_clear().output().unwrap();

@@ -18,6 +18,7 @@ mod broker;
 mod chaos;
 mod controls;
 mod deployment;
+mod disk;
 mod dlq;
 // A release build has no failpoints.
 #[cfg(debug_assertions)]
@@ -67,6 +68,8 @@ pub enum Body {
     Launched(fn() -> Result<(), String>),
     /// Uses the shared broker and another program, which need not be there.
     With(&'static str, fn(&broker::Broker)),
+    /// Uses the shared broker and may mount a small disk. `Err`: why it may not.
+    Mounting(fn(&broker::Broker) -> Result<(), String>),
 }
 
 fn main() -> ExitCode {
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         ("indexer", indexer::TESTS),
         ("online", online::TESTS),
         ("index_topic", index_topic::TESTS),
+        ("disk", disk::TESTS),
         ("replay", replay::TESTS),
         ("controls", controls::TESTS),
         ("chaos", chaos::TESTS),
@@ -119,6 +123,13 @@ fn trial(module: &str, test: &'static Test) -> Trial {
                 .any(|folder| folder.join(program).is_file());
             if is_there { with_broker(false, body) } else { Ok(Completion::ignored_with(format!("no {program}"))) }
         }),
+        Body::Mounting(body) => {
+            Trial::ignorable_test(name, move || match broker::shared().map(|broker| body(&broker)) {
+                Ok(Ok(())) => Ok(Completion::Completed),
+                Ok(Err(reason)) => Ok(Completion::ignored_with(reason)),
+                Err(reason) => without_broker(&reason),
+            })
+        }
         Body::Launched(body) => Trial::ignorable_test(name, move || match body() {
             Ok(()) => Ok(Completion::Completed),
             Err(reason) => without_broker(&reason),
