@@ -115,7 +115,16 @@ fn memory() -> (u64, u64) {
     (kib("VmRSS:") * 1_024, kib("VmHWM:") * 1_024)
 }
 
-/// Restores once, in this process, and prints: seconds, resident bytes, peak bytes, and what `/metrics` takes the state for.
+/// Returns the CPU time of this process, all threads, in seconds.
+fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+    ticks / 100.0
+}
+
+/// Restores once, in this process, and prints: seconds, CPU seconds, resident bytes, peak bytes, and what `/metrics` takes
+/// the state for.
 fn round(brokers: &str, name: &str, input: &str) {
     let settings = settings(name, input, PATIENCE);
     let kafka = KafkaSettings::new(brokers, name, name);
@@ -127,11 +136,11 @@ fn round(brokers: &str, name: &str, input: &str) {
     while !worker.is_member() {
         worker.turn(now()).unwrap();
     }
-    let (begun, before) = (clock::instant(), memory().0);
+    let (begun, spent, before) = (clock::instant(), cpu(), memory().0);
     while worker.restoring() > 0 {
         worker.turn(now()).unwrap();
     }
-    let seconds = begun.elapsed().as_secs_f64();
+    let (seconds, spent) = (begun.elapsed().as_secs_f64(), cpu() - spent);
     let (after, peak) = memory();
     // What is in memory is counted now and then.
     let state = loop {
@@ -142,7 +151,7 @@ fn round(brokers: &str, name: &str, input: &str) {
             break bytes;
         }
     };
-    println!("{seconds} {} {} {state}", after - before, peak - before);
+    println!("{seconds} {spent} {} {} {state}", after - before, peak - before);
 }
 
 fn main() {
@@ -182,10 +191,11 @@ fn main() {
         values[values.len() / 2]
     };
     println!(
-        "restore: {:.2} s a million; {:.0} MB resident, {:.0} MB at most, {:.0} MB by livesession_state_bytes",
+        "restore: {:.2} s a million, {:.2} s of CPU; {:.0} MB resident, {:.0} MB at most, {:.0} MB by state_bytes",
         million(median(0)),
-        million(median(1)) / 1e6,
+        million(median(1)),
         million(median(2)) / 1e6,
-        million(median(3)) / 1e6
+        million(median(3)) / 1e6,
+        million(median(4)) / 1e6
     );
 }

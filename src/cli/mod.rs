@@ -6,6 +6,7 @@
 //! error: [`main`] does, once, for all of them.
 
 pub mod answer;
+pub mod capacity;
 pub mod clients;
 pub mod completions;
 pub mod config;

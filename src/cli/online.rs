@@ -10,12 +10,13 @@
 //! | a stream on two partitions | a problem: two workers would each see a part of its sessions |
 //! | more than half of the sample refused | a problem: another topic, or another kind of record, was meant |
 //! | a state that forbids the settings ([`super::state`]) | a problem |
-//! | fewer refused; partitions and workers | told |
+//! | fewer refused; partitions and workers; what the state will cost ([`super::capacity`]) | told |
 //!
 //! Whether a segment is late, a duplicate or a conflict depends on the state of its partition and is not known here.
 
 use std::collections::BTreeMap;
 
+use super::capacity::{Rate, estimate};
 use super::exit::Failure;
 use super::group::Setup;
 use super::output::Output;
@@ -39,7 +40,7 @@ const FEWEST_OF_A_PARTITION: i64 = 10;
 ///
 /// Exit 69 if nobody answers, 78 with every problem at once if there is any.
 pub fn check(config: &Config, out: &mut Output) -> Result<(), Failure> {
-    let rules = Setup::new(config)?.rules;
+    let Setup { rules, policy, .. } = Setup::new(config)?;
     let found = check::look(config, &topics::connect(config)?).map_err(startup::admin_failure)?;
     let mut problems = check::problems(config, &found);
     for entry in &found {
@@ -62,6 +63,7 @@ pub fn check(config: &Config, out: &mut Output) -> Result<(), Failure> {
         match sample(config, rules, input.partitions) {
             Ok(sample) => {
                 out.line(&sample.summary())?;
+                out.line(&estimate(&policy, &sample.rates).to_string())?;
                 problems.extend(sample.problems(&config.topics.input));
             }
             Err(error) if problems.is_empty() => return Err(error),
@@ -103,6 +105,8 @@ struct Sample {
     streams: BTreeMap<String, Place>,
     /// Streams that were seen on another partition too, with one place on each.
     split: BTreeMap<String, (Place, Place)>,
+    /// How often segments come, by partition.
+    rates: Vec<Rate>,
 }
 
 /// Reads the newest records of the input.
@@ -128,10 +132,16 @@ impl Sample {
     ) -> Result<(), scan::Error> {
         let ends = scan.ends(topic, partition)?;
         scan.begin(topic, partition, ends.start.max(ends.end - share), ends.end)?;
+        let mut rate = Rate::default();
         while let Some(record) = scan.next()? {
             let timestamp = record.timestamp().and_then(Timestamp::from_ms);
-            self.count((partition, record.offset()), &decoder.decode(record.value(), timestamp));
+            let notification = decoder.decode(record.value(), timestamp);
+            if let Notification::Segment { .. } = notification {
+                rate.count(timestamp);
+            }
+            self.count((partition, record.offset()), &notification);
         }
+        self.rates.push(rate);
         Ok(())
     }
 

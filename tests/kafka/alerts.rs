@@ -280,6 +280,12 @@ fn provoked(broker: &Broker) {
     let aborted = "livesession_transactions_total{outcome=\"aborted\"}";
     history.worker.wait_metric(aborted, |count| count >= 5.0);
     history.stage(16, &["TransactionsFailing"]);
+    // The runbook sends the reader there.
+    let log = history.worker.log();
+    assert!(
+        log.lines().any(|line| line.contains(&deployment.changelog) && line.contains("MSG_SIZE_TOO_LARGE")),
+        "{log}"
+    );
     set_limit(&deployment, "2097152");
     history.feed(0);
     history.stage(32, &[]);

@@ -37,6 +37,7 @@ mod process;
 mod program;
 mod proxied;
 mod proxy;
+mod readme;
 mod refusals;
 mod replay;
 mod restore;
@@ -99,6 +100,7 @@ fn main() -> ExitCode {
         ("controls", controls::TESTS),
         ("chaos", chaos::TESTS),
         ("alerts", alerts::TESTS),
+        ("readme", readme::TESTS),
         ("systemd", systemd::TESTS),
     ];
     #[cfg(debug_assertions)]

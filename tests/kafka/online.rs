@@ -51,6 +51,7 @@ fn right(broker: &Broker) {
     for expected in [
         input.as_str(),
         "capacity: 1 worker here; more than 2 in all processes would stand idle\n",
+        "state: a million segments, each remembered for 48h 3m: about ",
         "6 newest records of 2 streams: 0 segments, 5 hints, 0 other events, 1 refused (no_stream 1, 16.6 %)\n",
         "no problems\n",
     ] {

@@ -1,0 +1,112 @@
+//! What the state of an input costs, from what `benches/restore.rs` measured.
+//!
+//! A segment is remembered until nothing can touch its session any more (rule 9). So a steady input has as many in memory as
+//! it sends in that time, whatever the number of streams.
+
+use std::fmt;
+
+use crate::grouping::Policy;
+use crate::time::{Millis, Timestamp};
+
+/// Resident memory of a remembered segment with its share of session, stream and tables, while it is restored: 400 after.
+/// Four to a session, URLs of 75 bytes.
+const MEMORY_BYTES: u64 = 500;
+/// The same in the changelog, before compression.
+const CHANGELOG_BYTES: u64 = 230;
+/// Time of a restore for each segment, on a core of its own.
+const RESTORE_NS: u64 = 2_000;
+
+/// Segments at the newest end of a partition, and the time over which they were written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rate {
+    segments: u64,
+    first: Option<Timestamp>,
+    last: Option<Timestamp>,
+}
+
+impl Rate {
+    /// Counts a segment by the Kafka timestamp of its record.
+    pub fn count(&mut self, timestamp: Option<Timestamp>) {
+        let Some(timestamp) = timestamp else { return };
+        self.segments += 1;
+        self.first = Some(self.first.map_or(timestamp, |first| first.min(timestamp)));
+        self.last = Some(self.last.map_or(timestamp, |last| last.max(timestamp)));
+    }
+
+    /// Returns how many segments come in that time; `None` if the sample is too short to say.
+    fn within(&self, time: Millis) -> Option<u64> {
+        let span = self.last?.since(self.first?).as_ms();
+        let segments = i64::try_from(self.segments).ok()?.checked_mul(time.as_ms())?.checked_div(span)?;
+        u64::try_from(segments).ok()
+    }
+}
+
+/// What is remembered, and what it costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Estimate {
+    segments: u64,
+    remembered: Millis,
+    is_measured: bool,
+}
+
+/// Estimates the state of an input from the rates of its partitions; without any, that of a million segments.
+pub fn estimate(policy: &Policy, rates: &[Rate]) -> Estimate {
+    let settings = policy.settings();
+    let remembered = settings.gap + settings.max_segment + settings.amend_window;
+    let segments: u64 = rates.iter().filter_map(|rate| rate.within(remembered)).sum();
+    let is_measured = segments > 0;
+    Estimate { segments: if is_measured { segments } else { 1_000_000 }, remembered, is_measured }
+}
+
+impl fmt::Display for Estimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let megabytes = |bytes: u64| self.segments.saturating_mul(bytes).div_ceil(1_000_000);
+        if self.is_measured {
+            write!(
+                f,
+                "state: at the rate of the sample {} segments are remembered, for {}",
+                self.segments, self.remembered
+            )?;
+        } else {
+            write!(f, "state: a million segments, each remembered for {}", self.remembered)?;
+        }
+        let seconds = self.segments.saturating_mul(RESTORE_NS).div_ceil(1_000_000_000);
+        write!(
+            f,
+            ": about {} MB of memory, {} MB of changelog, {seconds} s of restoring in all",
+            megabytes(MEMORY_BYTES),
+            megabytes(CHANGELOG_BYTES)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(times: &[i64]) -> Rate {
+        let mut rate = Rate::default();
+        times.iter().for_each(|ms| rate.count(Timestamp::from_ms(*ms)));
+        rate
+    }
+
+    #[test]
+    fn rates_of_partitions_add_up_over_the_time_that_is_remembered() {
+        let policy = Policy::default();
+        let remembered = Millis::from_secs(3 * 60 + 48 * 3_600);
+        // Two in a second each.
+        let both = [rate(&[5_000, 6_000]), rate(&[9_000, 8_500, 8_000, 8_200])];
+        let estimate = estimate(&policy, &both);
+        assert_eq!(estimate.remembered, remembered);
+        assert_eq!(estimate.segments, 6 * 172_980);
+        assert!(estimate.to_string().starts_with("state: at the rate of the sample 1037880 segments"), "{estimate}");
+    }
+
+    #[test]
+    fn sample_that_says_nothing_is_a_million() {
+        for rates in [vec![], vec![Rate::default()], vec![rate(&[7])], vec![rate(&[7, 7])]] {
+            let estimate = estimate(&Policy::default(), &rates);
+            assert_eq!((estimate.segments, estimate.is_measured), (1_000_000, false));
+        }
+    }
+}
