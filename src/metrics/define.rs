@@ -108,7 +108,7 @@ impl Metrics {
                 "state",
                 ["open", "closed"],
             ),
-            state_bytes: define.gauge("state_bytes", "Bytes of text held by the sessions in memory."),
+            state_bytes: define.gauge("state_bytes", "Bytes of the sessions in memory: texts and fixed parts."),
             input_partitions: define.gauge("input_partitions", "Partitions of the input topic."),
             assigned_partitions: define.gauge("assigned_partitions", "Partitions assigned to this process."),
             restoring_partitions: define.gauge("restoring_partitions", "Partitions whose state is being restored."),

@@ -112,7 +112,7 @@ pub struct Metrics {
     ///
     /// `closed` are remembered until nothing that touches them could still be accepted; about a day and a half by default.
     sessions_in_memory: Vec<IntGauge>,
-    /// Bytes of text held by the sessions in memory.
+    /// Bytes of the sessions in memory: texts and fixed parts.
     ///
     /// For sizing: the resident memory is a small multiple of this.
     state_bytes: IntGauge,

@@ -17,7 +17,7 @@ pub struct Sizes {
     pub open: u64,
     /// Published sessions that are remembered.
     pub closed: u64,
-    /// Bytes of text held by both.
+    /// Bytes of both: texts and fixed parts.
     pub bytes: u64,
 }
 

@@ -270,6 +270,33 @@ fn unsafe_changes_are_refused_and_safe_ones_go_on() {
     assert!(with(settings(), KeyParts::StreamId).unwrap_err().contains("input.stream_key"));
 }
 
+/// A batch brings back what had been forgotten, which under another gap could join what lives.
+#[test]
+fn forgotten_segment_of_a_batch_that_lives_forbids_another_gap() {
+    let mut decoder = Decoder::new(Rules::default());
+    let mut live = Partition::new(policy(), KeyParts::AppAppnameStreamId, 0);
+    live.begin();
+    for (offset, value) in [segment(1, 1, 0, 50), segment(2, 2, 400, 450)].into_iter().enumerate() {
+        let record = Record { offset: offset as i64, timestamp: None, value: Some(value.as_bytes()) };
+        live.read(&mut decoder, record, Timestamp::MIN);
+    }
+    let mut log = live.prepare();
+    live.committed();
+    live.begin();
+    while !live.settle(9).is_empty() {}
+    log.extend(live.prepare());
+    live.committed();
+    assert_eq!(live.grouper.remembered_offsets(), [1], "cam1 is forgotten, and its batch is not");
+    let with = |streams: &str| {
+        let overrides = vec![grouping::policy::Override { streams: streams.to_owned(), gap: Millis::from_secs(400) }];
+        let changed = Policy::new(Settings { overrides, ..settings() }).unwrap();
+        Partition::restore(changed, KeyParts::AppAppnameStreamId, reduce(&log))
+    };
+    let Err(RestoreError::UnsafeChange(refused)) = with("*cam1") else { panic!("it can be changed") };
+    assert_eq!(refused.setting, "grouping.gap");
+    assert_eq!(with("*cam3").unwrap().unwrap().grouper.remembered_offsets(), [1], "and it is dropped again");
+}
+
 /// A stream of which only hints are remembered has no segment that forbids another gap.
 #[test]
 fn stream_without_segments_takes_its_new_gap_at_once() {
