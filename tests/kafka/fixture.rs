@@ -45,8 +45,14 @@ impl World {
             group: name.clone(),
         };
         let admin = Admin::new(&world.settings("admin"), PATIENCE).unwrap();
-        let settings = changelog.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        for (name, settings) in [(&world.input, vec![]), (&world.output, vec![]), (&world.changelog, settings)] {
+        let settings = |of: &[(&str, &str)]| {
+            of.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Vec<_>>()
+        };
+        // Records of a test may be old: the broker would delete them at its next look.
+        let kept = settings(&[("retention.ms", "-1")]);
+        for (name, settings) in
+            [(&world.input, kept.clone()), (&world.output, kept), (&world.changelog, settings(changelog))]
+        {
             let topic = NewTopicSettings { name: name.clone(), partitions, replicas: Some(1), settings };
             assert_eq!(admin.create(&topic).unwrap(), Creation::Created);
         }
