@@ -16,27 +16,27 @@ const CHANGELOG_BYTES: u64 = 230;
 /// Time of a restore for each segment, on a core of its own.
 const RESTORE_NS: u64 = 2_000;
 
-/// Segments at the newest end of a partition, and the time over which they were written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// When the newest segments of a partition ended.
+///
+/// By their own ends, not by when they were written: a topic that was filled at once has no other clock. The middle half
+/// says how often they come, so that a few late ones do not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rate {
-    segments: u64,
-    first: Option<Timestamp>,
-    last: Option<Timestamp>,
+    ends: Vec<Timestamp>,
 }
 
 impl Rate {
-    /// Counts a segment by the Kafka timestamp of its record.
-    pub fn count(&mut self, timestamp: Option<Timestamp>) {
-        let Some(timestamp) = timestamp else { return };
-        self.segments += 1;
-        self.first = Some(self.first.map_or(timestamp, |first| first.min(timestamp)));
-        self.last = Some(self.last.map_or(timestamp, |last| last.max(timestamp)));
+    pub fn count(&mut self, end: Timestamp) {
+        self.ends.push(end);
     }
 
-    /// Returns how many segments come in that time; `None` if the sample is too short to say.
+    /// Returns how many segments come in that time; `None` if the sample is too small to say.
     fn within(&self, time: Millis) -> Option<u64> {
-        let span = self.last?.since(self.first?).as_ms();
-        let segments = i64::try_from(self.segments).ok()?.checked_mul(time.as_ms())?.checked_div(span)?;
+        let mut ends = self.ends.clone();
+        ends.sort_unstable();
+        let (first, last) = (ends.len() / 4, ends.len() * 3 / 4);
+        let span = ends.get(last)?.since(*ends.get(first)?).as_ms();
+        let segments = i64::try_from(last - first).ok()?.checked_mul(time.as_ms())?.checked_div(span)?;
         u64::try_from(segments).ok()
     }
 }
@@ -84,27 +84,26 @@ impl fmt::Display for Estimate {
 mod tests {
     use super::*;
 
-    fn rate(times: &[i64]) -> Rate {
-        let mut rate = Rate::default();
-        times.iter().for_each(|ms| rate.count(Timestamp::from_ms(*ms)));
-        rate
+    fn rate(ends: &[i64]) -> Rate {
+        Rate { ends: ends.iter().map(|ms| Timestamp::from_ms(*ms).unwrap()).collect() }
     }
 
     #[test]
     fn rates_of_partitions_add_up_over_the_time_that_is_remembered() {
         let policy = Policy::default();
         let remembered = Millis::from_secs(3 * 60 + 48 * 3_600);
-        // Two in a second each.
-        let both = [rate(&[5_000, 6_000]), rate(&[9_000, 8_500, 8_000, 8_200])];
-        let estimate = estimate(&policy, &both);
+        // One in a second, and two in a second with one that is a day late, in any order.
+        let one = rate(&[5_000, 6_000, 8_000, 7_000]);
+        let two = rate(&[86_400_000, 86_401_000, 86_400_500, 5, 86_401_500, 86_402_000, 86_402_500, 86_403_000]);
+        let estimate = estimate(&policy, &[one, two]);
         assert_eq!(estimate.remembered, remembered);
-        assert_eq!(estimate.segments, 6 * 172_980);
-        assert!(estimate.to_string().starts_with("state: at the rate of the sample 1037880 segments"), "{estimate}");
+        assert_eq!(estimate.segments, 3 * 172_980);
+        assert!(estimate.to_string().starts_with("state: at the rate of the sample 518940 segments"), "{estimate}");
     }
 
     #[test]
     fn sample_that_says_nothing_is_a_million() {
-        for rates in [vec![], vec![Rate::default()], vec![rate(&[7])], vec![rate(&[7, 7])]] {
+        for rates in [vec![], vec![Rate::default()], vec![rate(&[7])], vec![rate(&[7, 7, 7, 7, 7])]] {
             let estimate = estimate(&Policy::default(), &rates);
             assert_eq!((estimate.segments, estimate.is_measured), (1_000_000, false));
         }

@@ -136,8 +136,8 @@ impl Sample {
         while let Some(record) = scan.next()? {
             let timestamp = record.timestamp().and_then(Timestamp::from_ms);
             let notification = decoder.decode(record.value(), timestamp);
-            if let Notification::Segment { .. } = notification {
-                rate.count(timestamp);
+            if let Notification::Segment { segment, .. } = &notification {
+                rate.count(segment.end);
             }
             self.count((partition, record.offset()), &notification);
         }
