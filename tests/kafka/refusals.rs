@@ -24,6 +24,7 @@ pub const TESTS: &[Test] = &[
     test("missing_topic_names_the_command_that_makes_it", missing),
     test("changelog_with_other_partitions_is_refused", mismatch),
     test("group_that_was_reset_is_refused_with_the_repair", reset),
+    test("other_input_under_the_same_name_of_the_application_is_refused", other_input),
     test("changelog_that_was_emptied_is_refused", emptied),
     test("input_that_retention_has_cut_is_refused", cut),
     test("gap_is_not_changed_under_what_it_has_grouped", gap),
@@ -129,6 +130,18 @@ fn reset(broker: &Broker) {
     let ends = deployment.ends(&deployment.changelog);
     assert_eq!(ends[1], before[1], "nothing was written on");
     deployment.reset_offset(1, next);
+    assert_goes_on(&deployment, &traffic);
+}
+
+fn other_input(broker: &Broker) {
+    let (mut deployment, traffic) = worked(broker);
+    let right = deployment.settings.clone();
+    let other = format!("{}-other", deployment.input);
+    deployment.create(&other, 2, &[("max.message.bytes", "1048588")]);
+    let lines = format!("topics.input = \"{other}\"\ntopics.dead_letter = \"{}\"", deployment.dead_letter);
+    deployment.settings = deployment.settings.with(&lines);
+    assert_refused(&mut deployment.start("a"), 70, &["the group has no offset", &other, "is not the input it was"]);
+    deployment.settings = right;
     assert_goes_on(&deployment, &traffic);
 }
 
