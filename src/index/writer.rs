@@ -4,13 +4,14 @@
 //! not be retried when another connection wrote in between. Nothing is remembered between batches; the counters are read
 //! and written inside the transaction, so maintenance in another process does no harm.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params};
 
 use super::error::{At, Error};
 use super::names;
-use super::rows::{Record, Segment, Session};
+use super::rows::{Record, Session};
 use super::schema;
 
 /// What the file is an index of.
@@ -217,22 +218,15 @@ fn move_offset(transaction: &Transaction<'_>, path: &Path, advance: &Advance) ->
 /// Stores what is newer, and counts.
 fn store(transaction: &Transaction<'_>, records: &[Record]) -> rusqlite::Result<Applied> {
     let mut applied = Applied { change: meta_number(transaction, "change")?, ..Applied::default() };
+    let mut statements = Statements::prepare(transaction)?;
     let mut longest = 0;
     for record in records {
-        let session = &record.session;
-        longest = longest.max(session.duration_ms());
-        store_stream(transaction, session)?;
-        let Some(session_no) = store_session(transaction, session, applied.change + 1)? else {
+        longest = longest.max(record.session.duration_ms());
+        if statements.store(record, applied.change + 1)? {
+            applied.change += 1;
+            applied.stored += 1;
+        } else {
             applied.old += 1;
-            continue;
-        };
-        applied.change += 1;
-        applied.stored += 1;
-        transaction.prepare_cached("DELETE FROM gap WHERE session_no = ?1")?.execute([session_no])?;
-        // A withdrawal comes without lists and leaves the files findable, until the survivor has them.
-        if !session.is_withdrawn() {
-            transaction.prepare_cached("DELETE FROM segment WHERE session_no = ?1")?.execute([session_no])?;
-            store_lists(transaction, session_no, record)?;
         }
     }
     let mut set = transaction.prepare_cached("UPDATE meta SET value = max(value, ?2) WHERE key = ?1")?;
@@ -245,34 +239,112 @@ fn store(transaction: &Transaction<'_>, records: &[Record]) -> rusqlite::Result<
     Ok(applied)
 }
 
-fn store_stream(transaction: &Transaction<'_>, session: &Session) -> rusqlite::Result<()> {
-    let stream = &session.stream;
-    transaction
-        .prepare_cached(
-            "INSERT INTO stream (key, app, appname, stream_id, max_duration_ms) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (key) DO UPDATE SET max_duration_ms = excluded.max_duration_ms
-             WHERE excluded.max_duration_ms > stream.max_duration_ms",
-        )?
-        .execute(params![stream.key, stream.app, stream.appname, stream.stream_id, session.duration_ms()])?;
-    Ok(())
+/// What writing a record takes, prepared once for all of a batch.
+struct Statements<'t> {
+    /// The longest session of each stream as far as this batch knows: a row that says as much is not written again.
+    streams: HashMap<String, i64>,
+    stream: CachedStatement<'t>,
+    insert: CachedStatement<'t>,
+    update: CachedStatement<'t>,
+    forget_segments: CachedStatement<'t>,
+    forget_gaps: CachedStatement<'t>,
+    segment: CachedStatement<'t>,
+    gap: CachedStatement<'t>,
 }
 
-/// Returns the number of the row if it was written, `None` if what is there is as new.
-fn store_session(transaction: &Transaction<'_>, session: &Session, change: i64) -> rusqlite::Result<Option<i64>> {
-    transaction
-        .prepare_cached(
-            "INSERT INTO session (session_id, revision, status, merged_into, continues, close_cause, stream_key, start_ms,
-               end_ms, recorded_ms, source_partition, first_offset, last_offset, watermark_ms, change)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
-             ON CONFLICT (session_id) DO UPDATE SET revision = excluded.revision, status = excluded.status,
-               merged_into = excluded.merged_into, continues = excluded.continues, close_cause = excluded.close_cause,
-               stream_key = excluded.stream_key, start_ms = excluded.start_ms, end_ms = excluded.end_ms,
-               recorded_ms = excluded.recorded_ms, source_partition = excluded.source_partition,
-               first_offset = excluded.first_offset, last_offset = excluded.last_offset,
-               watermark_ms = excluded.watermark_ms, change = excluded.change
-             WHERE excluded.revision > session.revision
-             RETURNING session_no",
-        )?
+impl<'t> Statements<'t> {
+    fn prepare(transaction: &'t Transaction<'_>) -> rusqlite::Result<Statements<'t>> {
+        Ok(Statements {
+            streams: HashMap::new(),
+            stream: transaction.prepare_cached(
+                "INSERT INTO stream (key, app, appname, stream_id, max_duration_ms) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (key) DO UPDATE SET max_duration_ms = excluded.max_duration_ms
+                 WHERE excluded.max_duration_ms > stream.max_duration_ms",
+            )?,
+            insert: transaction.prepare_cached(
+                "INSERT INTO session (session_id, revision, status, merged_into, continues, close_cause, stream_key,
+                   start_ms, end_ms, recorded_ms, source_partition, first_offset, last_offset, watermark_ms, change)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+                 ON CONFLICT (session_id) DO NOTHING RETURNING session_no",
+            )?,
+            update: transaction.prepare_cached(
+                "UPDATE session SET revision = ?2, status = ?3, merged_into = ?4, continues = ?5, close_cause = ?6,
+                   stream_key = ?7, start_ms = ?8, end_ms = ?9, recorded_ms = ?10, source_partition = ?11,
+                   first_offset = ?12, last_offset = ?13, watermark_ms = ?14, change = ?15
+                 WHERE session_id = ?1 AND revision < ?2 RETURNING session_no",
+            )?,
+            forget_segments: transaction.prepare_cached("DELETE FROM segment WHERE session_no = ?1")?,
+            forget_gaps: transaction.prepare_cached("DELETE FROM gap WHERE session_no = ?1")?,
+            segment: transaction.prepare_cached(
+                "INSERT INTO segment (session_no, seq, file_id, url, format, task_id, template_id, bitrate_kbps, start_ms,
+                   end_ms, media_ms, size_bytes, anomalies, input_offset)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+            )?,
+            gap: transaction
+                .prepare_cached("INSERT INTO gap (session_no, seq, start_ms, end_ms) VALUES (?1, ?2, ?3, ?4)")?,
+        })
+    }
+
+    /// Writes a record unless what is there is as new; returns whether it did.
+    fn store(&mut self, record: &Record, change: i64) -> rusqlite::Result<bool> {
+        let session = &record.session;
+        self.store_stream(session)?;
+        if let Some(session_no) = write_session(&mut self.insert, session, change)? {
+            self.store_lists(session_no, record)?;
+            return Ok(true);
+        }
+        let Some(session_no) = write_session(&mut self.update, session, change)? else { return Ok(false) };
+        self.forget_gaps.execute([session_no])?;
+        // A withdrawal comes without lists and leaves the files findable, until the survivor has them.
+        if !session.is_withdrawn() {
+            self.forget_segments.execute([session_no])?;
+            self.store_lists(session_no, record)?;
+        }
+        Ok(true)
+    }
+
+    fn store_stream(&mut self, session: &Session) -> rusqlite::Result<()> {
+        let (stream, duration) = (&session.stream, session.duration_ms());
+        match self.streams.get_mut(&stream.key) {
+            Some(longest) if *longest >= duration => return Ok(()),
+            Some(longest) => *longest = duration,
+            None => {
+                self.streams.insert(stream.key.clone(), duration);
+            }
+        }
+        self.stream.execute(params![stream.key, stream.app, stream.appname, stream.stream_id, duration])?;
+        Ok(())
+    }
+
+    fn store_lists(&mut self, session_no: i64, record: &Record) -> rusqlite::Result<()> {
+        for (seq, segment) in (0_i64..).zip(&record.segments) {
+            self.segment.execute(params![
+                session_no,
+                seq,
+                segment.file_id,
+                segment.url,
+                segment.format,
+                segment.task_id,
+                segment.template_id,
+                segment.bitrate_kbps,
+                segment.start_ms,
+                segment.end_ms,
+                segment.media_ms,
+                segment.size_bytes,
+                names::write(&segment.anomalies),
+                segment.input_offset
+            ])?;
+        }
+        for (seq, gap) in (0_i64..).zip(&record.gaps) {
+            self.gap.execute(params![session_no, seq, gap.start_ms, gap.end_ms])?;
+        }
+        Ok(())
+    }
+}
+
+/// Inserts or updates a session row; returns its number, `None` if there was nothing to insert or to update.
+fn write_session(statement: &mut Statement<'_>, session: &Session, change: i64) -> rusqlite::Result<Option<i64>> {
+    statement
         .query_row(
             params![
                 session.session_id,
@@ -294,43 +366,6 @@ fn store_session(transaction: &Transaction<'_>, session: &Session, change: i64) 
             |row| row.get(0),
         )
         .optional()
-}
-
-fn store_lists(transaction: &Transaction<'_>, session_no: i64, record: &Record) -> rusqlite::Result<()> {
-    let mut insert = transaction.prepare_cached(
-        "INSERT INTO segment (session_no, seq, file_id, url, format, task_id, template_id, bitrate_kbps, start_ms, end_ms,
-           media_ms, size_bytes, anomalies, input_offset)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
-    )?;
-    for (seq, segment) in (0_i64..).zip(&record.segments) {
-        store_segment(&mut insert, session_no, seq, segment)?;
-    }
-    let mut insert =
-        transaction.prepare_cached("INSERT INTO gap (session_no, seq, start_ms, end_ms) VALUES (?1, ?2, ?3, ?4)")?;
-    for (seq, gap) in (0_i64..).zip(&record.gaps) {
-        insert.execute(params![session_no, seq, gap.start_ms, gap.end_ms])?;
-    }
-    Ok(())
-}
-
-fn store_segment(insert: &mut Statement<'_>, session_no: i64, seq: i64, segment: &Segment) -> rusqlite::Result<()> {
-    insert.execute(params![
-        session_no,
-        seq,
-        segment.file_id,
-        segment.url,
-        segment.format,
-        segment.task_id,
-        segment.template_id,
-        segment.bitrate_kbps,
-        segment.start_ms,
-        segment.end_ms,
-        segment.media_ms,
-        segment.size_bytes,
-        names::write(&segment.anomalies),
-        segment.input_offset
-    ])?;
-    Ok(())
 }
 
 fn meta_number(connection: &Connection, key: &str) -> rusqlite::Result<i64> {

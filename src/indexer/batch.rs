@@ -10,10 +10,11 @@ use crate::index::rows;
 use crate::projection;
 use crate::wire::session;
 
-/// Records of one SQLite transaction: enough that its cost does not count, few enough to be read back quickly after a crash.
-pub const MAX_RECORDS: usize = 1_000;
+/// Records of one SQLite transaction: enough that a page of the index of file ids is written once for several of them, few
+/// enough to be read back quickly after a crash.
+pub const MAX_RECORDS: usize = 4_000;
 
-/// Bytes of records in one batch: a session may be as large as a record, and a thousand of those are not to be held.
+/// Bytes of records in one batch: a session may be as large as a record, and thousands of those are not to be held.
 pub const MAX_BYTES: usize = 16 << 20;
 
 /// What was read of a topic and is not written yet.

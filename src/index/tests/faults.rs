@@ -28,8 +28,12 @@ fn file_is_migrated_once_and_opened_again() {
         assert_eq!(pragma("foreign_keys"), "1");
         assert_eq!(pragma("journal_size_limit"), "67108864");
         assert_eq!(pragma("trusted_schema"), "0");
-        let timeout: i64 = writer.connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0)).unwrap();
-        assert_eq!(timeout, 5_000);
+        let number = |name: &str| -> i64 {
+            writer.connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(number("busy_timeout"), 5_000);
+        assert_eq!(number("cache_size"), -65_536);
+        assert_eq!(number("wal_autocheckpoint"), 4_000);
         writer.close().unwrap();
     }
 }
