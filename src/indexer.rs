@@ -38,7 +38,7 @@ mod life;
 mod place;
 mod thread;
 
-pub use batch::{Batch, Read};
+pub use batch::{Batch, MAX_RECORDS, Read};
 pub use failure::Failure;
 pub use place::{Misfit, Place, places};
 pub use thread::{DISK_PATIENCE, PATIENCE, Settings, Thread};
