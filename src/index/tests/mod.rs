@@ -6,6 +6,7 @@ mod maintenance;
 mod model;
 mod paging;
 mod plans;
+mod readers;
 mod rules;
 
 use std::path::{Path, PathBuf};
