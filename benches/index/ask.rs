@@ -14,7 +14,7 @@ use livesession::indexer::MAX_RECORDS;
 
 const READERS: u64 = 8;
 /// Sessions that the writer writes beside readers.
-const BESIDE: u64 = 150_000;
+const BESIDE: u64 = 60_000;
 const DAY_MS: i64 = 86_400_000;
 
 /// What is asked.
