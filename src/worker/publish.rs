@@ -19,7 +19,7 @@ impl<B: Broker> Worker<'_, B> {
         transaction: &Transaction,
         timeout: Duration,
     ) -> Result<(), transaction::Error> {
-        weakness::hold();
+        weakness::hold(transaction.records);
         let start = clock::instant();
         let mut offsets = Vec::with_capacity(transaction.touched.len());
         for partition in &transaction.touched {
