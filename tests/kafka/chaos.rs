@@ -31,7 +31,7 @@ use crate::proxy::Action::{Answer, Cut, Delay, Swallow};
 use crate::proxy::Side::{Request, Response};
 use crate::proxy::{self, Action, Api, NOT_COORDINATOR, Proxy, Side, Struck};
 use crate::refusals::{admin, block_on};
-use crate::traffic::Random;
+use crate::traffic::{RULES, Random};
 use crate::{Body, Test};
 
 pub const TESTS: &[Test] =
@@ -181,7 +181,7 @@ fn everything() -> Result<(), String> {
     let mut deployment = Deployment::without_topics(&broker, PARTITIONS);
     let index = broker::temporary().join(format!("{}.db", deployment.name));
     let own = format!("index.path = {index:?}\nkafka.brokers = [\"{}\"]", proxy.bootstrap());
-    deployment.settings = deployment.settings.with(live::RULES).with(TIMEOUTS).with(&own);
+    deployment.settings = deployment.settings.with(RULES).with(live::LIMIT).with(TIMEOUTS).with(&own);
     for topic in [&deployment.input, &deployment.output, &deployment.dead_letter] {
         deployment.create(topic, PARTITIONS, &[]);
     }

@@ -21,7 +21,6 @@ use crate::{Body, Test};
 
 pub const TESTS: &[Test] = &[
     Test { name: "zombie_is_stopped_by_the_coordinator_and_noticed_without_it", body: Body::Launched(zombie) },
-    Test { name: "release_build_lacks_nothing_and_waits_for_nothing", body: Body::Plain(released) },
     Test { name: "restore_that_stops_at_an_open_transaction_is_noticed", body: Body::Launched(cut_short) },
     Test { name: "state_beside_the_groups_offset_is_noticed_if_nobody_compares", body: Body::Shared(skipped) },
 ];
@@ -238,23 +237,5 @@ fn skipped(broker: &Broker) {
         let Audited { code, text } = audit::audit(&deployment, &[]);
         assert_eq!(code, 1, "{text}");
         assert!(text.contains("not published: ") && text.contains("state lost: "), "{text}");
-    }
-}
-
-/// Compiles the module as a release does, and as tests do: only the latter knows the names of the variables.
-fn released() {
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/weakness.rs");
-    for (debug, expected) in [("off", false), ("on", true)] {
-        let object = broker::temporary().join(format!("weakness-{}-{debug}.o", std::process::id()));
-        let mut compiler = std::process::Command::new("rustc");
-        compiler.args(["--edition", "2024", "--crate-type", "lib", "--emit", "obj", "-C", "opt-level=0"]);
-        compiler.args(["-C", &format!("debug-assertions={debug}"), "-o"]).arg(&object).arg(source);
-        broker::run(&mut compiler, "compile the weaknesses").unwrap();
-        let bytes = fs::read(&object).unwrap();
-        fs::remove_file(&object).unwrap();
-        for name in ["LIVESESSION_WEAKNESSES", "LIVESESSION_HOLD"] {
-            let found = bytes.windows(name.len()).any(|window| window == name.as_bytes());
-            assert_eq!(found, expected, "{name}, debug assertions {debug}");
-        }
     }
 }

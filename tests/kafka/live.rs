@@ -18,16 +18,8 @@ const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 const STREAMS: usize = 4;
 
-/// Rules under which some of the traffic is late, some sessions are cut at a limit, and all are soon forgotten.
-pub const RULES: &str = r#"
-    grouping.gap = "3m"
-    grouping.recording_interval = "30m"
-    grouping.grace = "1m"
-    grouping.max_segment = "6h"
-    grouping.amend_window = "6h"
-    grouping.max_hold = "6h"
-    grouping.max_session_segments = 8
-"#;
+/// Beside [`crate::traffic::RULES`]: some of the traffic is late, some sessions are cut here, and all are soon forgotten.
+pub const LIMIT: &str = "grouping.max_session_segments = 8";
 
 /// The notifications of one partition, in order of arrival.
 pub struct Live {

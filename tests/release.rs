@@ -1,19 +1,26 @@
-//! Failpoints are in the program that is tested, and in no release build.
+//! Failpoints and weaknesses are in the program that is tested, and in no release build.
 //!
-//! To build the whole program twice would cost minutes, so `src/failpoint.rs`, which needs nothing but the standard
-//! library, is compiled alone: as `cargo build` does, and as `cargo build --release` does.
+//! To build the whole program twice would cost minutes, so `src/failpoint.rs` and `src/weakness.rs`, which need nothing
+//! but the standard library, are compiled alone: as `cargo build` does, and as `cargo build --release` does.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Meets a place as the protocol does.
+/// Meets a place, and asks for protections, as the protocol does.
 const PROGRAM: &str = r#"
     #[allow(dead_code, unused_macros, unused_imports)]
     #[path = "FAILPOINT"]
     mod failpoint;
+    #[allow(dead_code)]
+    #[path = "WEAKNESS"]
+    mod weakness;
 
     fn commit() -> Result<(), Box<dyn std::error::Error>> {
+        weakness::hold(0);
+        if weakness::lacks("guard") || !weakness::keeps(0, 0) {
+            return Err("weak".into());
+        }
         failpoint::reach!("commit.before");
         Ok(())
     }
@@ -33,8 +40,9 @@ fn root() -> &'static Path {
 fn compile(name: &str, arguments: &[&str]) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let (source, program) = (folder.join(format!("{name}.rs")), folder.join(name));
-    let failpoint = root().join("src/failpoint.rs").display().to_string();
-    fs::write(&source, PROGRAM.replace("FAILPOINT", &failpoint)).unwrap();
+    let module = |name: &str| root().join("src").join(name).display().to_string();
+    let text = PROGRAM.replace("FAILPOINT", &module("failpoint.rs")).replace("WEAKNESS", &module("weakness.rs"));
+    fs::write(&source, text).unwrap();
     let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     let status = rustc.args(["--edition", "2024"]).args(arguments).arg("-o").arg(&program).arg(&source).status();
     assert!(status.unwrap().success(), "{name} does not compile");
@@ -50,24 +58,27 @@ fn contains(program: &Path, text: &str) -> bool {
 }
 
 #[test]
-fn release_build_has_no_failpoints() {
-    let debug = compile("failpoints-debug", &["-C", "debug-assertions=on"]);
-    let release = compile("failpoints-release", &["-C", "opt-level=3"]);
+fn release_build_has_neither_failpoints_nor_weaknesses() {
+    let debug = compile("release-debug", &["-C", "debug-assertions=on"]);
+    let release = compile("release-release", &["-C", "opt-level=3"]);
     for (program, is_there) in [(&debug, true), (&release, false)] {
         assert_eq!(run(program, "").stdout, b"committed\n");
-        for text in ["LIVESESSION_FAILPOINTS", "commit.before"] {
+        for text in ["LIVESESSION_FAILPOINTS", "commit.before", "LIVESESSION_WEAKNESSES", "LIVESESSION_HOLD"] {
             assert_eq!(contains(program, text), is_there, "{text} in {}", program.display());
         }
         let is_killed = run(program, "commit.before=kill").status.code().is_none();
         assert_eq!(is_killed, is_there, "{}", program.display());
         let fails = run(program, "commit.before=abort").stdout != b"committed\n";
         assert_eq!(fails, is_there, "{}", program.display());
+        let is_weak =
+            Command::new(program).env("LIVESESSION_WEAKNESSES", "marker,guard").output().unwrap().stdout == b"weak\n";
+        assert_eq!(is_weak, is_there, "{}", program.display());
     }
 }
 
 #[test]
 fn rule_that_means_nothing_is_refused() {
-    let program = compile("failpoints-rules", &["-C", "debug-assertions=on"]);
+    let program = compile("release-rules", &["-C", "debug-assertions=on"]);
     for rule in ["commit", "commit.never=kill", "commit.before=explode", "commit.before=kill@", "commit.before=delay:x"]
     {
         let output = run(&program, rule);
