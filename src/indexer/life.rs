@@ -261,10 +261,8 @@ impl<'a> Life<'a> {
         let mut total = 0;
         for (partition, ends) in &self.ends {
             let read = positions.get(partition).copied().unwrap_or(ends.start);
-            let written = match self.batch.is_empty() {
-                true => read,
-                false => self.stored.get(partition).copied().unwrap_or(ends.start),
-            };
+            let written =
+                if self.batch.is_empty() { read } else { self.stored.get(partition).copied().unwrap_or(ends.start) };
             let lag = (ends.end.max(read) - written).max(0).unsigned_abs();
             self.thread.metrics.index_lag(*partition, lag);
             total += lag;

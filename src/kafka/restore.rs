@@ -251,9 +251,10 @@ impl Restore {
         failpoint::reach!("restore.offset");
         let mut list = TopicPartitionList::new();
         for (partition, committed) in committed {
-            let ends = match weakness::lacks("log_end") {
-                true => log_ends(&self.reader, &self.topic, partition, ASK_TIMEOUT),
-                false => probe.log_ends(&self.topic, partition, ASK_TIMEOUT),
+            let ends = if weakness::lacks("log_end") {
+                log_ends(&self.reader, &self.topic, partition, ASK_TIMEOUT)
+            } else {
+                probe.log_ends(&self.topic, partition, ASK_TIMEOUT)
             };
             let LogEnds { start, end } = match ends {
                 Ok(ends) => ends,

@@ -94,9 +94,10 @@ pub enum Error {
 impl From<failpoint::Injected> for Error {
     fn from(injected: failpoint::Injected) -> Error {
         const DOING: &str = "pass a failpoint";
-        match injected.is_abort {
-            true => Error::Abort { doing: DOING, source: injected.into() },
-            false => Error::Rebuild { doing: DOING, source: injected.into() },
+        if injected.is_abort {
+            Error::Abort { doing: DOING, source: injected.into() }
+        } else {
+            Error::Rebuild { doing: DOING, source: injected.into() }
         }
     }
 }

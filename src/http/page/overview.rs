@@ -147,7 +147,7 @@ pub fn draw(asked: &Asked, found: &Found) -> String {
         body.push_str(&table(asked, window, &found.sessions));
     }
     if let Some(next) = &found.next {
-        let href = address(asked, asked.filled("stream"), None, Some(next));
+        let href = escape(&address(asked, asked.filled("stream"), None, Some(next)));
         body.push_str(&format!("<p>There are more in this window: <a href=\"{href}\">the next sessions</a>.</p>\n"));
     }
     body.push_str(MISSING);
@@ -224,7 +224,7 @@ fn links(asked: &Asked, window: Window) -> String {
     let mut out = String::from("<nav aria-label=\"Window\">");
     let mut link = |text: &str, from_ms: i64, to_ms: i64| {
         let window = Window { from_ms: from_ms.max(0), to_ms };
-        out.push_str(&format!("<a href=\"{}\">{text}</a>", address(asked, stream, Some(window), None)));
+        out.push_str(&format!("<a href=\"{}\">{text}</a>", escape(&address(asked, stream, Some(window), None))));
     };
     link("Earlier", window.from_ms - width, window.from_ms.max(MIN_WINDOW_MS));
     link("Later", window.to_ms, window.to_ms + width);
@@ -235,7 +235,7 @@ fn links(asked: &Asked, window: Window) -> String {
     }
     if let Some(stream) = stream {
         out.push_str(&format!("<a href=\"{}\">Its last week</a>", stream_path(stream)));
-        out.push_str(&format!("<a href=\"{}\">All streams</a>", address(asked, None, Some(window), None)));
+        out.push_str(&format!("<a href=\"{}\">All streams</a>", escape(&address(asked, None, Some(window), None))));
     }
     out.push_str("<a href=\"/\">All streams, last day</a></nav>\n");
     out
@@ -260,7 +260,7 @@ fn address(asked: &Asked, stream: Option<&str>, window: Option<Window>, cursor: 
         }
     }
     parts.extend(cursor.map(|cursor| format!("cursor={cursor}")));
-    format!("/?{}", parts.join("&amp;"))
+    format!("/?{}", parts.join("&"))
 }
 
 /// Returns a time that has a text form.
@@ -275,7 +275,7 @@ fn rows(asked: &Asked, window: Window, sessions: &[SessionRecord]) -> Vec<Row> {
         let row = streams.entry(&session.stream.key).or_default();
         if row.label.is_empty() {
             row.label = session.stream.key.clone();
-            row.link = Some(address(asked, Some(&session.stream.key), Some(window), None).replace("&amp;", "&"));
+            row.link = Some(address(asked, Some(&session.stream.key), Some(window), None));
         }
         row.bars.push(Bar {
             start_ms: session.start.as_ms(),
@@ -321,7 +321,7 @@ fn table(asked: &Asked, window: Window, sessions: &[SessionRecord]) -> String {
         out.push_str(&format!(
             "<tr><td class=\"text\"><a href=\"{}\"><bdi>{}</bdi></a></td><td><a href=\"{}\">{}</a></td><td>{}</td>\
              <td>{}</td><td>{}</td><td>{}</td><td>{gaps}</td><td>{}</td></tr>\n",
-            address(asked, Some(&session.stream.key), Some(window), None),
+            escape(&address(asked, Some(&session.stream.key), Some(window), None)),
             escape(&shortened(&session.stream.key, MAX_KEY)),
             session_path(&session.session_id.to_string()),
             time(session.start),

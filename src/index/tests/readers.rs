@@ -56,10 +56,13 @@ fn readers_and_the_writer_do_not_wait_for_each_other_and_see_whole_batches() {
                 })
             })
             .collect();
-        for revision in 2..=BATCHES {
-            writer.apply(&batch(revision), &[advance(Some(i64::from(revision) - 1), i64::from(revision))]).unwrap();
-        }
+        let written = (2..=BATCHES).try_for_each(|revision| {
+            let offset = i64::from(revision);
+            writer.apply(&batch(revision), &[advance(Some(offset - 1), offset)]).map(drop)
+        });
+        // Before anything can panic: the readers would go on for ever.
         is_done.store(true, Ordering::Relaxed);
+        written.unwrap();
         for reader in readers {
             assert_eq!(reader.join().unwrap(), BATCHES);
         }
