@@ -159,12 +159,12 @@ impl Audit {
             let passed = |watermark: Option<i64>, bound: i64| watermark.is_some_and(|watermark| watermark > bound);
             let mut to_forget: BTreeSet<i64> = BTreeSet::new();
             for group in groups.iter().filter(|group| group.partition == *partition) {
-                let Remembered { offsets, end, .. } = group;
-                let bound = end + marker.policy.gap_of(self.stream(group.stream)) + marker.policy.forget_after();
-                if passed(marker.forgotten, bound) {
+                let Remembered { offsets, end, last, .. } = group;
+                let after = marker.policy.gap_of(self.stream(group.stream)) + marker.policy.forget_after();
+                if passed(marker.forgotten, last + after) {
                     to_forget.extend(offsets);
                 }
-                if passed(marker.watermark, bound) {
+                if passed(marker.watermark, end + after) {
                     continue;
                 }
                 for offset in offsets.iter().filter(|offset| !held.contains_key(offset)) {

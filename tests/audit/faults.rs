@@ -352,28 +352,6 @@ fn session_that_is_open_may_be_unpublished() {
 }
 
 #[test]
-fn session_over_its_limits_may_be_cut() {
-    let mut topics = faultless();
-    topics.change_state("m", |marker| marker["policy"]["max_session_segments"] = json!(1));
-    let mut first = topics::session(ROOM_1, A, 1, &[A], 300);
-    first["close_cause"] = json!("limit");
-    let mut second = topics::session(ROOM_1, B, 1, &[B], FIRST_CLOCK);
-    second["continues"] = json!(topics::id(ROOM_1, A));
-    topics.output[0] = topics::record(0, ROOM_1, &first);
-    topics.output.push(topics::record(5, ROOM_1, &second));
-    let heads = [(A, first), (B, second)].map(|(seed, session)| {
-        let mut head = topics::head(&session);
-        head["continues"] = session["continues"].clone();
-        (format!("p/{}", topics::id(ROOM_1, seed)), head)
-    });
-    for (key, head) in &heads {
-        topics.changelog.push(topics::record(9, key, head));
-    }
-    let report = topics.report();
-    assert!(report.is_clean(), "{report}");
-}
-
-#[test]
 fn letters_of_other_deployments_are_passed_over() {
     let mut topics = faultless();
     let mut foreign = topics.letters[0].clone();

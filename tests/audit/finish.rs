@@ -8,15 +8,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::audit::{Audit, Ends};
+use crate::changelog::Policy;
 use crate::report::{Kind, Place, Report};
 use crate::sessions::Session;
 
-/// Segments that the state forgets together, once the watermark is far enough behind `end`.
+/// Segments that the state forgets together, not before the watermark is far enough beyond `end`.
 pub struct Remembered {
     pub partition: i32,
     pub stream: u32,
     pub offsets: Vec<i64>,
     pub end: i64,
+    /// For the sake of what ends here they may be kept for longer.
+    pub last: i64,
 }
 
 /// Start, end and input offset of segments.
@@ -162,14 +165,7 @@ impl Audit {
         let pushed = self.partitions.get(&group.partition).is_some_and(|own| own.pushed.contains(&group.stream));
         let may_be_held = pushed && !passed(group.end + policy.max_hold);
         let is_open = !passed(group.end + gap + policy.close_after()) || may_be_held;
-
-        let texts = || {
-            group.offsets.iter().map(|offset| &self.accepted[&Place { partition: group.partition, offset: *offset }])
-        };
-        let bytes: usize = texts().map(|own| own.attributes.most_text_bytes() + 6 * own.file.len()).sum();
-        let may_be_cut = group.end - group.start > policy.max_session_duration
-            || group.offsets.len() > policy.max_session_segments
-            || bytes > policy.max_session_bytes;
+        let may_be_cut = self.may_be_cut(group, policy);
 
         let place = |offset: &i64| Place { partition: group.partition, offset: *offset };
         let ids: BTreeSet<&String> =
@@ -209,19 +205,39 @@ impl Audit {
         is_open
     }
 
-    /// Returns what is forgotten together: the whole group, or each part into which limits have cut it.
+    /// Returns whether a group, if it became one session, would exceed a limit.
+    fn may_be_cut(&self, group: &Group, policy: &Policy) -> bool {
+        let place = |offset: &i64| Place { partition: group.partition, offset: *offset };
+        let segments = group.offsets.iter().map(|offset| &self.accepted[&place(offset)]);
+        let bytes: usize = segments.map(|own| own.attributes.most_text_bytes() + 6 * own.file.len()).sum();
+        group.end - group.start > policy.max_session_duration
+            || group.offsets.len() > policy.max_session_segments
+            || bytes > policy.max_session_bytes
+    }
+
+    /// Returns what is forgotten together: the whole group, or each of the parts into which a limit may have cut it.
     fn remembered(&self, group: &Group) -> Vec<Remembered> {
+        let may_be_cut = self.policy(group.partition).is_some_and(|policy| self.may_be_cut(group, policy));
         let mut parts: BTreeMap<Option<&String>, Vec<i64>> = BTreeMap::new();
         for offset in &group.offsets {
             let place = Place { partition: group.partition, offset: *offset };
-            let id = self.in_session.get(&place).filter(|id| self.sessions[*id].is_cut());
-            parts.entry(id).or_default().push(*offset);
+            parts.entry(self.in_session.get(&place).filter(|_| may_be_cut)).or_default().push(*offset);
         }
-        let part = |(id, offsets): (Option<&String>, Vec<i64>)| Remembered {
-            partition: group.partition,
-            stream: group.stream,
-            offsets,
-            end: id.map_or(group.end, |id| self.sessions[id].head.end),
+        // A session that a limit cut off is kept for the sake of those that continue it, and are named after it.
+        let mut continuing: BTreeMap<&String, i64> = BTreeMap::new();
+        for session in parts.keys().flatten().map(|id| &self.sessions[*id]) {
+            if let Some(before) = &session.head.continues {
+                let end = continuing.entry(before).or_insert(session.head.end);
+                *end = session.head.end.max(*end);
+            }
+        }
+        // With something unpublished among them, it is not known which of them has grown.
+        let has_grown = parts.contains_key(&None);
+        let part = |(id, offsets): (Option<&String>, Vec<i64>)| {
+            let end = id.map_or(group.end, |id| self.sessions[id].head.end);
+            let known = id.filter(|_| !has_grown);
+            let last = known.map_or(group.end, |id| continuing.get(id).map_or(end, |last| end.max(*last)));
+            Remembered { partition: group.partition, stream: group.stream, offsets, end, last }
         };
         parts.into_iter().map(part).collect()
     }

@@ -5,6 +5,7 @@
 mod accept;
 mod audit;
 mod changelog;
+mod cut;
 mod faults;
 mod finish;
 mod index;

@@ -94,4 +94,10 @@ impl Weakness {
         Weakness::DuplicatesKept,
         Weakness::OffsetReset,
     ];
+
+    /// Whether the audit has to notice, too: not where a worker stops before it does harm, nor where a clock that nobody
+    /// writes down goes wrong.
+    pub fn shows_in_topics(self) -> bool {
+        !matches!(self, Weakness::UnstableOffset | Weakness::IdleAtStable | Weakness::OffsetReset)
+    }
 }

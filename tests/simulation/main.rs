@@ -3,6 +3,7 @@
 //! `SIM_SEED=17 cargo test --test simulation` runs that world alone and prints what happened in it;
 //! `SIM_SEEDS=1000000` runs so many.
 
+mod audited;
 mod chance;
 mod checker;
 mod client;
@@ -13,6 +14,25 @@ mod log;
 mod settings;
 mod traffic;
 mod world;
+
+// The parts of the audit that need no broker and no index; those name each other from the root.
+#[path = "../audit/accept.rs"]
+mod accept;
+#[path = "../audit/audit.rs"]
+mod audit;
+#[path = "../audit/changelog.rs"]
+mod changelog;
+#[path = "../audit/finish.rs"]
+mod finish;
+#[path = "../audit/name.rs"]
+mod name;
+#[path = "../audit/notification.rs"]
+mod notification;
+#[path = "../audit/report.rs"]
+#[expect(dead_code, reason = "findings by kind are for the audit's own tests, those of an index for a real one")]
+mod report;
+#[path = "../audit/sessions.rs"]
+mod sessions;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -99,9 +119,10 @@ fn every_protection_is_missed_when_it_is_gone() {
     const WITHIN: u64 = 2_000;
     let metrics = Arc::new(settings::metrics());
     for weakness in Weakness::ALL {
-        // A panic may be our own, and is no sign that the checker has noticed.
+        // A panic may be our own, and is no sign that anybody has noticed.
         let problem = |seed| run(seed, Some(weakness), &metrics, false).0.err().filter(|text| !text.starts_with(PANIC));
-        let found = (0..WITHIN).find_map(|seed| problem(seed).map(|problem| (seed, problem)));
+        let is_enough = |problem: &String| !weakness.shows_in_topics() || problem.contains(audited::FOUND);
+        let found = (0..WITHIN).find_map(|seed| problem(seed).filter(is_enough).map(|problem| (seed, problem)));
         let Some((seed, problem)) = found else { panic!("{weakness:?}: not noticed in {WITHIN} worlds") };
         println!("{weakness:?}: noticed in world {seed}: {}", problem.chars().take(120).collect::<String>());
     }

@@ -15,6 +15,7 @@ use livesession::metrics::Metrics;
 use livesession::time::Timestamp;
 use livesession::worker::{Failure, Now, Settings, Worker};
 
+use super::audited;
 use super::chance::Chance;
 use super::checker;
 use super::client::Client;
@@ -166,7 +167,7 @@ impl<'a> World<'a> {
         while !self.is_all_read() {
             self.step()?;
         }
-        checker::check_state(self.setup, &self.cluster.borrow())?;
+        self.judge(checker::check_state)?;
         if self.setup.punctuates {
             self.nodes.iter().for_each(|node| node.skew.set(86_400_000));
         } else {
@@ -175,8 +176,19 @@ impl<'a> World<'a> {
         while !(self.is_all_read() && checker::is_all_forgotten(self.setup, &self.cluster.borrow())) {
             self.step()?;
         }
-        checker::check_state(self.setup, &self.cluster.borrow())?;
-        checker::check_output(self.setup, &self.cluster.borrow())
+        self.judge(|setup, cluster| {
+            checker::check_state(setup, cluster)?;
+            checker::check_output(setup, cluster)
+        })
+    }
+
+    /// Asks a checker and the audit; either may find what the other does not.
+    fn judge(&self, check: impl Fn(&Setup, &Cluster) -> Result<(), String>) -> Result<(), String> {
+        let cluster = self.cluster.borrow();
+        match (check(self.setup, &cluster), audited::check(self.setup, &cluster)) {
+            (Err(problem), Err(more)) => Err(format!("{problem}\n{more}")),
+            (checked, audited) => checked.and(audited),
+        }
     }
 
     /// Ends the faults, and starts what is down.
