@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use livesession::clock;
 
+use crate::beside;
 use crate::proxy::Proxy;
 
 /// `host:port` of a broker to use instead of one of our own.
@@ -320,7 +321,7 @@ pub fn wait_until(timeout: Duration, mut condition: impl FnMut() -> bool) -> boo
 }
 
 /// Fetches the jars, once.
-fn jars() -> Result<(), String> {
+pub fn jars() -> Result<(), String> {
     run(Command::new("java").arg("-version"), "run Java")?;
     let directory = target().join("broker");
     if directory.join(format!("kafka_2.13-{KAFKA_VERSION}.jar")).exists() {
@@ -365,19 +366,20 @@ pub fn temporary() -> PathBuf {
 
 /// Returns a port below the range of outgoing connections that nobody listens on, never the same twice.
 pub fn free_port() -> Result<u16, String> {
-    const FIRST: u32 = 20_000;
-    const COUNT: u32 = 10_000;
+    const COUNT: u32 = 5_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
+    // A killed broker comes back to its port, which nobody else may have taken meanwhile.
+    let first = if beside::is_second() { 25_000 } else { 20_000 };
     for _ in 0..COUNT {
         // Programs that run at the same time begin at different places.
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = FIRST + (std::process::id().wrapping_mul(31) + step) % COUNT;
+        let port = first + (std::process::id().wrapping_mul(31) + step) % COUNT;
         let port = u16::try_from(port).expect("30,000 fits");
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return Ok(port);
         }
     }
-    Err("no free port from 20000 to 29999".to_owned())
+    Err(format!("no free port from {first} on"))
 }
 
 /// Sends a signal to a child that was not waited for.

@@ -8,12 +8,14 @@
 //! ```
 //!
 //! Without a broker a test is reported as ignored, with the reason: never as passed. Tests run one at a time, since they
-//! share one broker and measure time. Each takes topics, groups and transactional ids of its own.
+//! share one broker and measure time; [`beside`] runs half of them in a second process. Each takes topics, groups and
+//! transactional ids of its own.
 
 mod acl;
 mod adapter;
 mod alerts;
 mod audit;
+mod beside;
 mod broker;
 mod chaos;
 mod controls;
@@ -50,6 +52,7 @@ mod worker;
 
 use std::process::ExitCode;
 
+use beside::{Beside, Part};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 /// A test, by name, with what it needs.
@@ -105,10 +108,14 @@ fn main() -> ExitCode {
     ];
     #[cfg(debug_assertions)]
     let modules = [&modules[..], &[("failpoints", failpoints::TESTS)]].concat();
-    let trials = modules.iter().flat_map(|(module, tests)| tests.iter().map(|test| trial(module, test))).collect();
+    let part = Part::of(&arguments);
+    let second = (part == Part::First).then(Beside::start);
+    let modules = modules.iter().filter(|(module, _)| part.has(module));
+    let trials = modules.flat_map(|(module, tests)| tests.iter().map(|test| trial(module, test))).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     broker::end_shared(conclusion.has_failed());
-    conclusion.exit_code()
+    let has_passed = second.is_none_or(Beside::finish);
+    if has_passed { conclusion.exit_code() } else { ExitCode::from(101) }
 }
 
 fn trial(module: &str, test: &'static Test) -> Trial {
