@@ -10,6 +10,7 @@
 //! | `metadata` | the group's check: offsets are sent as somebody does who is in no group |
 //! | `unmoved` | the offsets of partitions that were touched and did not move |
 //! | `log_end` | restoring to the log end, open transactions counted: the last stable offset is taken for it |
+//! | `replacement` | a new producer after a transaction that left a doubt |
 //! | `marker` | the check that the changelog's marker is the group's offset; the group's is believed |
 //!
 //! While the file that `LIVESESSION_HOLD` names is there, a commit waits before its first step, and says so with a second

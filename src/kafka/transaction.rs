@@ -155,7 +155,8 @@ impl Transactions {
     pub fn needs_replacement(&self) -> bool {
         let state = self.state.borrow();
         let context = state.producer.as_ref().map(|producer| producer.context());
-        state.doubt || context.is_none_or(|context| context.failed() || context.disturbed())
+        let is_doubtful = state.doubt || context.is_some_and(|context| context.failed() || context.disturbed());
+        state.producer.is_none() || is_doubtful && !weakness::lacks("replacement")
     }
 
     /// Puts a new producer in the place of the old one.

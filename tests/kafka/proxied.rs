@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::audit;
+use crate::audit::{self, Audited};
 use crate::broker::Broker;
 use crate::deployment::{Deployment, wait};
 use crate::process::Worker;
@@ -18,6 +18,7 @@ use crate::{Body, Test};
 pub const TESTS: &[Test] = &[
     Test { name: "lost_slow_and_refused_requests_change_nothing", body: Body::Owned(lost) },
     Test { name: "requests_that_come_into_the_next_transaction_change_nothing", body: Body::Owned(late) },
+    Test { name: "late_commit_doubles_what_it_decides_where_the_producer_stays", body: Body::Owned(stays) },
     Test { name: "half_open_connections_change_nothing", body: Body::Owned(half_open) },
     Test { name: "losing_every_kind_of_request_changes_nothing", body: Body::Owned(every_kind) },
 ];
@@ -50,14 +51,19 @@ struct Scene {
 }
 
 impl Scene {
-    /// Starts workers over two partitions, and reads the first of so many parts before anything goes wrong.
-    fn new(broker: &Broker, seed: u64, parts: usize, workers: &[&str], settings: &str) -> Scene {
+    /// Starts a worker over two partitions, and reads the first of so many parts before anything goes wrong.
+    ///
+    /// `weaknesses` are the protections that it lacks: see `src/weakness.rs`.
+    fn new(broker: &Broker, seed: u64, parts: usize, settings: &str, weaknesses: &str) -> Scene {
         let proxy = broker.proxy();
         let traffic = Traffic::generate(seed, 2, 7 * parts);
         let mut deployment = Deployment::new(broker, 2);
         let brokers = format!("kafka.brokers = [\"{}\"]", proxy.bootstrap());
         deployment.settings = deployment.settings.with(RULES).with(SETTINGS).with(settings).with(&brokers);
-        let workers = workers.iter().map(|worker| deployment.start_ready(worker)).collect();
+        let own = deployment.settings.clone().with(&format!("transactional_id = \"{}-a\"", deployment.name));
+        let mut worker = Worker::start_as("a", "run", &own, &[("LIVESESSION_WEAKNESSES", weaknesses)]);
+        worker.wait_ready();
+        let workers = vec![worker];
         let mut scene = Scene { workers, deployment, traffic, parts: (parts, 0), proxy };
         scene.read_part();
         scene
@@ -95,15 +101,27 @@ impl Scene {
         self.wait_read();
     }
 
-    /// Keeps a request of one transaction and sends it into the next; returns what the broker says of it.
-    fn come_late(&mut self, api: Api, keep: Action, when: Api) -> i16 {
+    /// Keeps a request of one transaction.
+    fn keep_one(&mut self, api: Api, keep: Action) {
         let kept = self.proxy.inject(Fault::new(api, Request, keep).times(1));
         self.refuse_one();
         assert_eq!(kept.count(), 1, "{api:?} was not held up");
+    }
+
+    /// Keeps a request of one transaction and sends it into the next; returns what the broker says of it.
+    fn come_late(&mut self, api: Api, keep: Action, when: Api) -> i16 {
+        self.keep_one(api, keep);
         self.proxy.inject(Fault::new(when, Response, Release).times(1));
         self.refuse_one();
         self.proxy.heal();
         self.proxy.released().expect("nothing was released")
+    }
+
+    fn stop(&mut self) {
+        for worker in &mut self.workers {
+            worker.wait_ready();
+            worker.stop();
+        }
     }
 
     /// Reads the rest, stops the workers and checks everything that they have written.
@@ -112,10 +130,7 @@ impl Scene {
         while self.parts.1 < self.parts.0 {
             self.read_part();
         }
-        for worker in &mut self.workers {
-            worker.wait_ready();
-            worker.stop();
-        }
+        self.stop();
         self.traffic.assert_result(&self.deployment);
         audit::assert_clean(&self.deployment, &["--gap", "3m"]);
     }
@@ -129,7 +144,7 @@ fn assert_struck(struck: Vec<(Fault, Struck)>) {
 
 /// Requests and answers of a transaction that get lost, come late, or find nobody responsible.
 fn lost(broker: &Broker) {
-    let mut scene = Scene::new(broker, 20, 7, &["a"], "");
+    let mut scene = Scene::new(broker, 20, 7, "", "");
     let lost = |side, action| Fault::new(Api::END_TXN, side, action);
     // The coordinator has committed, and the worker does not learn of it.
     scene.read_under("answers to commits", &[lost(Response, Swallow).times(1), lost(Response, Cut).every(2).times(3)]);
@@ -171,7 +186,7 @@ fn lost(broker: &Broker) {
 ///
 /// The broker would take them for that one's. Only another epoch of the producer helps.
 fn late(broker: &Broker) {
-    let mut scene = Scene::new(broker, 25, 2, &["a"], "");
+    let mut scene = Scene::new(broker, 25, 2, "", "");
     // A commit whose repetition decided its transaction: it would publish what is written of the next one, a dead letter
     // without the offset behind it, so that it would be written again.
     let answer = scene.come_late(Api::END_TXN, Keep, Api::PRODUCE);
@@ -195,9 +210,34 @@ fn late(broker: &Broker) {
     scene.end();
 }
 
+/// The first of these, and a worker that goes on with the same producer: the broker takes the late commit, and a worker
+/// that dies then has published what it will read again.
+fn stays(broker: &Broker) {
+    let mut scene = Scene::new(broker, 25, 2, "", "replacement");
+    scene.keep_one(Api::END_TXN, Keep);
+    // The commit comes when the next dead letter is written and its offset is not.
+    scene.proxy.inject(Fault::new(Api::ADD_OFFSETS_TO_TXN, Request, Swallow).times(1));
+    scene.proxy.inject(Fault::new(Api::PRODUCE, Response, Release).times(1));
+    scene.deployment.produce(0, &[traffic::garbage()]);
+    let mut answer = None;
+    wait("the late commit", || {
+        answer = scene.proxy.released();
+        answer.is_some()
+    });
+    assert_eq!(answer, Some(0), "what is late is refused without another protection");
+    scene.workers.remove(0).kill9();
+    scene.proxy.heal();
+    scene.workers.push(scene.deployment.start_ready("a"));
+    scene.wait_read();
+    scene.stop();
+    let Audited { code, text } = audit::audit(&scene.deployment, &[]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("refused twice: "), "{text}");
+}
+
 /// Nothing passes any more, and nobody is told: a firewall that forgot its connections.
 fn half_open(broker: &Broker) {
-    let mut scene = Scene::new(broker, 26, 3, &["a"], SHORTER);
+    let mut scene = Scene::new(broker, 26, 3, SHORTER, "");
     let silenced = scene.proxy.silence();
     assert!(silenced >= 4, "consumer, producer and their coordinators have connections: {silenced}");
     scene.read_part();
@@ -226,7 +266,7 @@ fn every_kind(broker: &Broker) {
         Api::INIT_PRODUCER_ID,
         Api::DESCRIBE_CONFIGS,
     ];
-    let mut scene = Scene::new(broker, 27, 3, &["a"], "");
+    let mut scene = Scene::new(broker, 27, 3, "", "");
     let often = OFTEN.map(|(api, every)| (api, every, 2));
     let seldom = SELDOM.map(|api| (api, 1, 1));
     let mut faults = Vec::new();
