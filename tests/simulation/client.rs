@@ -13,7 +13,7 @@ use livesession::kafka::{
     Apply, Broker, Cause, ErrorCounts, Input, LogEnds, Outgoing, Record, consumer, restore, transaction,
 };
 
-use super::cluster::{Place, ProducerRefusal, Written};
+use super::cluster::{Place, ProducerRefusal, Request, Written};
 use super::faults::{Fault, Weakness};
 use super::world::World;
 
@@ -304,11 +304,11 @@ impl<'a> Client<'a> {
             return End::Unknown;
         }
         if self.draw(Fault::RequestLate) {
-            world.cluster.borrow_mut().delay_end(node, epoch, commit, by);
+            world.cluster.borrow_mut().delay(node, epoch, Request::End { commit }, by);
             return End::Unknown;
         }
         if self.draw(Fault::RequestTwice) {
-            world.cluster.borrow_mut().delay_end(node, epoch, commit, by);
+            world.cluster.borrow_mut().delay(node, epoch, Request::End { commit }, by);
             let is_kept = self.is(if commit { Weakness::ProducerKept } else { Weakness::ProducerKeptAfterAbort });
             self.state.borrow_mut().doubt |= !is_kept;
         }
@@ -318,6 +318,13 @@ impl<'a> Client<'a> {
             Ok(()) => End::Made,
             Err(refusal) => End::Refused(refusal),
         }
+    }
+
+    /// Sends offsets that arrive when nobody waits for them any more.
+    fn delay_offsets(&self, (node, epoch): (usize, i32), membership: Option<(u32, i32)>, offsets: Vec<(i32, i64)>) {
+        let world = self.world();
+        let by = 1 + world.chance.below(1_000);
+        world.cluster.borrow_mut().delay(node, epoch, Request::Offsets { membership, offsets }, by);
     }
 
     fn give_up(&self, error: transaction::Error) -> Result<(), transaction::Error> {

@@ -5,7 +5,7 @@
 //! * a transactional id has an epoch; taking the id over raises it, aborts what is open, and fences the former owner;
 //! * a decision becomes visible log by log, when the marker arrives there, the group's offsets among them;
 //! * a commit request without an epoch of its own decides whatever is open (KAFKA-17754): one that was delayed may decide
-//!   the next transaction;
+//!   the next transaction; offsets that were delayed are taken for those of the next transaction;
 //! * a transaction that stays open too long is aborted, and its producer fenced.
 
 use std::collections::BTreeSet;
@@ -73,7 +73,19 @@ struct Delayed {
     at: u64,
     producer: ProducerNo,
     epoch: i32,
-    commit: bool,
+    what: Request,
+}
+
+#[derive(Debug)]
+pub enum Request {
+    /// Commit or abort.
+    End {
+        commit: bool,
+    },
+    Offsets {
+        membership: Option<(u32, i32)>,
+        offsets: Vec<(i32, i64)>,
+    },
 }
 
 #[derive(Debug)]
@@ -120,10 +132,7 @@ impl Cluster {
         let (arrived, under_way) =
             std::mem::take(&mut self.delayed).into_iter().partition::<Vec<_>, _>(|request| request.at <= now);
         self.delayed = under_way;
-        for Delayed { producer, epoch, commit, .. } in arrived {
-            // Nobody waits for the answer any more.
-            let _ = self.end_transaction(producer, epoch, commit, chance);
-        }
+        self.take(arrived, chance);
         for producer in 0..self.producers.len() {
             if let Decision::Open { since } = self.producers[producer].decision
                 && now > since + TRANSACTION_TIMEOUT + SWEEP
@@ -184,9 +193,18 @@ impl Cluster {
         (producer, epoch): (ProducerNo, i32),
         membership: Option<(u32, i32)>,
         offsets: &[(i32, i64)],
+        chance: &Chance,
     ) -> Result<Result<(), Refusal>, ProducerRefusal> {
         self.add_place(producer, epoch, Place::Offsets)?;
-        Ok(self.group.note_offsets(producer, membership, offsets))
+        let noted = self.group.note_offsets(producer, membership, offsets);
+        if chance.happens(500) {
+            // What is late arrives whenever it will. Where it does harm there is little time, so here it comes often.
+            let is_late =
+                |request: &mut Delayed| request.producer == producer && matches!(request.what, Request::Offsets { .. });
+            let late: Vec<Delayed> = self.delayed.extract_if(.., is_late).collect();
+            self.take(late, chance);
+        }
+        Ok(noted)
     }
 
     /// Decides what the producer has open.
@@ -208,9 +226,36 @@ impl Cluster {
         }
     }
 
-    /// Sends a decision that arrives later, if its epoch still counts then.
-    pub fn delay_end(&mut self, producer: ProducerNo, epoch: i32, commit: bool, by: u64) {
-        self.delayed.push(Delayed { at: self.now + by, producer, epoch, commit });
+    /// Sends a request that arrives later, if its epoch still counts then.
+    pub fn delay(&mut self, producer: ProducerNo, epoch: i32, what: Request, by: u64) {
+        self.delayed.push(Delayed { at: self.now + by, producer, epoch, what });
+    }
+
+    /// Takes requests to whose answer nobody listens any more.
+    fn take(&mut self, late: Vec<Delayed>, chance: &Chance) {
+        for Delayed { producer, epoch, what, .. } in late {
+            match what {
+                Request::End { commit } => drop(self.end_transaction(producer, epoch, commit, chance)),
+                Request::Offsets { membership, offsets } => {
+                    self.take_late_offsets(producer, epoch, membership, &offsets);
+                }
+            }
+        }
+    }
+
+    /// Takes offsets for those of whatever transaction of that epoch says now that it has some.
+    fn take_late_offsets(
+        &mut self,
+        producer: ProducerNo,
+        epoch: i32,
+        membership: Option<(u32, i32)>,
+        offsets: &[(i32, i64)],
+    ) {
+        let entry = &self.producers[producer];
+        let is_open = matches!(entry.decision, Decision::Open { .. }) && entry.places.contains(&Place::Offsets);
+        if entry.epoch == epoch && is_open {
+            let _ = self.group.note_offsets(producer, membership, offsets);
+        }
     }
 
     /// Whether nothing is open or under way.

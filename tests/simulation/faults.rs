@@ -20,6 +20,10 @@ pub enum Fault {
     SendFails,
     /// The coordinator refuses the commit.
     CommitRefused,
+    /// Offsets arrive after the transaction has been given up.
+    OffsetsLate,
+    /// Offsets arrive, were sent again in between, and the second ones arrive whenever they will.
+    OffsetsTwice,
     /// The request that decides a transaction never arrives.
     RequestLost,
     /// It arrives after everybody has given it up.
@@ -39,8 +43,8 @@ impl Fault {
             Fault::RestoreFails => 10,
             Fault::SendFails => 10,
             Fault::Delayed => 15,
-            Fault::RequestLost | Fault::RequestLate | Fault::AnswerLost => 20,
-            Fault::CommitRefused | Fault::RequestTwice => 50,
+            Fault::RequestLost | Fault::RequestLate | Fault::AnswerLost | Fault::OffsetsLate => 20,
+            Fault::CommitRefused | Fault::RequestTwice | Fault::OffsetsTwice => 50,
             Fault::NoAnswer => 100,
             Fault::Idle => 150,
         }
@@ -62,6 +66,8 @@ pub enum Weakness {
     ProducerKept,
     /// Nor after such an abort; after a commit it is.
     ProducerKeptAfterAbort,
+    /// Nor after a commit that failed because nobody answered.
+    ProducerKeptAfterFailure,
     /// A restore reads to the last stable offset; the marker's check still stands.
     StableEnd,
     /// The same, and the marker is not checked against the group's offset.
@@ -79,13 +85,14 @@ pub enum Weakness {
 }
 
 impl Weakness {
-    pub const ALL: [Weakness; 13] = [
+    pub const ALL: [Weakness; 14] = [
         Weakness::Unfenced,
         Weakness::UnmovedLeftOut,
         Weakness::AbortIgnored,
         Weakness::NoSeek,
         Weakness::ProducerKept,
         Weakness::ProducerKeptAfterAbort,
+        Weakness::ProducerKeptAfterFailure,
         Weakness::StableEnd,
         Weakness::MarkerUnchecked,
         Weakness::UnstableOffset,
@@ -98,6 +105,12 @@ impl Weakness {
     /// Whether the audit has to notice, too: not where a worker stops before it does harm, nor where a clock that nobody
     /// writes down goes wrong.
     pub fn shows_in_topics(self) -> bool {
-        !matches!(self, Weakness::UnstableOffset | Weakness::IdleAtStable | Weakness::OffsetReset)
+        !matches!(
+            self,
+            Weakness::ProducerKeptAfterFailure
+                | Weakness::UnstableOffset
+                | Weakness::IdleAtStable
+                | Weakness::OffsetReset
+        )
     }
 }

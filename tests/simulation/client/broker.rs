@@ -192,9 +192,19 @@ impl Broker for Client<'_> {
             return self.give_up(rebuild(DOING, "killed"));
         }
         let producer = (self.node.get(), self.state.borrow().epoch);
+        if self.draw(Fault::OffsetsLate) {
+            self.delay_offsets(producer, membership, offsets);
+            self.state.borrow_mut().doubt |= !self.is(Weakness::ProducerKeptAfterFailure);
+            return Err(abort(DOING, "nobody answered the offsets"));
+        }
         if !offsets.is_empty() {
-            let noted = self.world().cluster.borrow_mut().commit_offsets(producer, membership, &offsets);
+            let world = self.world();
+            let noted = world.cluster.borrow_mut().commit_offsets(producer, membership, &offsets, &world.chance);
             match noted {
+                Ok(Ok(())) if self.draw(Fault::OffsetsTwice) => {
+                    self.delay_offsets(producer, membership, offsets);
+                    self.state.borrow_mut().doubt |= !self.is(Weakness::ProducerKept);
+                }
                 Ok(Ok(())) => {}
                 Ok(Err(refusal)) => return self.give_up(abort(DOING, &format!("{refusal:?}"))),
                 Err(refusal) => return self.give_up(refused(DOING, refusal)),
