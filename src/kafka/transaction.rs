@@ -39,78 +39,21 @@ use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::util::Timeout;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::context::{Reports, TransactionContext, is_refusal};
+use super::context::{Reports, TransactionContext};
 use super::settings::Settings;
-use super::{Cause, Outgoing, native};
+use super::{Outgoing, native};
 use crate::{clock, failpoint, weakness};
+
+mod error;
+
+pub use error::Error;
+use error::{Verdict, verdict};
 
 /// How long one turn of serving delivery reports takes: all of it, whether there is something to serve or not.
 const TURN: Duration = Duration::from_millis(1);
 
 /// How long an init may wait before it is looked at what librdkafka reported meanwhile.
 const SLICE: Duration = Duration::from_millis(500);
-
-/// Tells the worker what to do when a step of a transaction did not succeed.
-///
-/// One variant for each thing that it can do; librdkafka's codes stay in `source`, for people.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Nothing was committed: abort, drop the overlay, seek every owned partition back, go on.
-    #[error("could not {doing}; nothing was committed")]
-    Abort {
-        doing: &'static str,
-        #[source]
-        source: Cause,
-    },
-
-    /// Nobody can say whether it was committed, or the producer is of no more use: drop all memory, rebuild the worker.
-    #[error("could not {doing}, and cannot go on with this producer")]
-    Rebuild {
-        doing: &'static str,
-        #[source]
-        source: Cause,
-    },
-
-    /// Another producer took our transactional id, and no outage explains it: rebuild as above, but twice in 60 s is a
-    /// twin: stop (exit 78), no fencing war.
-    #[error("could not {doing}: another producer uses transactional id {transactional_id:?}")]
-    Fenced {
-        doing: &'static str,
-        transactional_id: String,
-        #[source]
-        source: Cause,
-    },
-
-    /// A password, certificate or permission is wrong: stop, a person has to repair it (exit 78).
-    #[error("broker refuses this client: {reason}")]
-    Refused { reason: String },
-
-    /// Our defect: stop, and write nothing more (exit 70).
-    #[error("cannot {doing}: {problem}")]
-    Stop { doing: &'static str, problem: String },
-}
-
-#[cfg(debug_assertions)]
-impl From<failpoint::Injected> for Error {
-    fn from(injected: failpoint::Injected) -> Error {
-        const DOING: &str = "pass a failpoint";
-        if injected.is_abort {
-            Error::Abort { doing: DOING, source: injected.into() }
-        } else {
-            Error::Rebuild { doing: DOING, source: injected.into() }
-        }
-    }
-}
-
-/// What an error of librdkafka asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Abort,
-    Retry,
-    Rebuild,
-    Fenced,
-    Refused,
-}
 
 /// The producer of one worker.
 pub struct Transactions {
@@ -469,30 +412,6 @@ fn raw_abort(producer: &BaseProducer<TransactionContext>) -> KafkaResult<()> {
         done.store(true, Ordering::Release);
         result
     })
-}
-
-/// Asks an error, in the only order that is right: a fatal one may also say that it can be retried.
-fn verdict(error: &KafkaError) -> Verdict {
-    use RDKafkaErrorCode as Code;
-    let code = error.rdkafka_error_code();
-    if code.is_some_and(is_refusal) {
-        return Verdict::Refused;
-    }
-    // A flush that failed leaves the outcome open, as anything does that is not an answer of the transaction.
-    let KafkaError::Transaction(answer) = error else { return Verdict::Rebuild };
-    if answer.is_fatal() {
-        return match answer.code() {
-            Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => Verdict::Fenced,
-            _ => Verdict::Rebuild,
-        };
-    }
-    if answer.txn_requires_abort() {
-        Verdict::Abort
-    } else if answer.is_retriable() {
-        Verdict::Retry
-    } else {
-        Verdict::Rebuild
-    }
 }
 
 fn is_queue_full(error: &KafkaError) -> bool {
