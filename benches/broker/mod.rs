@@ -8,6 +8,11 @@ use livesession::kafka::settings::Settings as KafkaSettings;
 use livesession::metrics::Labels;
 use livesession::wire::notification::{Reason, Rules};
 use livesession::worker::{Settings, Start, Topics};
+use mimalloc::MiMalloc;
+
+/// That of the program.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
