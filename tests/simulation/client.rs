@@ -110,6 +110,11 @@ impl<'a> Client<'a> {
         self.killed.set(true);
     }
 
+    /// Returns whether a transaction has begun and not ended, in a process that lives.
+    pub fn has_open_transaction(&self) -> bool {
+        !self.killed.get() && self.state.borrow().transaction.is_some()
+    }
+
     /// Whether every partition of its share is running.
     pub fn is_settled(&self) -> bool {
         let state = self.state.borrow();

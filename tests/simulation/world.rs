@@ -334,6 +334,9 @@ impl<'a> World<'a> {
         node.client.set(None);
         node.up_at.set(self.now() + self.chance.below(5_000));
         match result {
+            Ok(()) if self.clients[client].has_open_transaction() => {
+                self.failure.borrow_mut().get_or_insert(format!("worker {number} stopped without a commit"));
+            }
             Ok(()) if !self.clients[client].killed.get() => self.clients[client].close(),
             Ok(()) => {}
             Err(failure) => self.failed(number, client, &failure),
