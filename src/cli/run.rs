@@ -158,6 +158,7 @@ pub fn worker_settings(config: &Config, facts: &TopicFacts) -> Result<worker::Se
         schema_guid: config.output.schema_guid.clone().unwrap_or_default(),
         dead_letter_partitions: facts.dead_letter_partitions.max(1),
         max_dead_letter_bytes: facts.max_dead_letter_bytes,
+        slice: worker::SLICE,
     })
 }
 

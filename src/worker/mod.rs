@@ -47,7 +47,7 @@ mod show;
 pub mod thread;
 
 pub use failure::Failure;
-pub use settings::{Settings, Start, Topics};
+pub use settings::{SLICE, Settings, Start, Topics};
 
 /// The two clocks, read once per turn.
 #[derive(Clone, Copy, Debug)]
@@ -75,9 +75,6 @@ const SIZES: Duration = Duration::from_secs(10);
 
 /// One record in so many is timed while it is decoded: reading the clock costs a twentieth of what it measures.
 const TIMED: u64 = 64;
-
-/// How many sessions one transaction publishes at most, so that a mass close stays far below the transaction timeout.
-const SLICE: usize = 5_000;
 
 /// One worker: a consumer, a producer, and the state of the partitions that it owns.
 pub struct Worker<'b, B: Broker> {
@@ -224,7 +221,8 @@ impl<'b, B: Broker> Worker<'b, B> {
         self.transaction.as_ref().is_some_and(is_old) || self.has_more() && now.elapsed >= self.not_before
     }
 
-    fn has_more(&self) -> bool {
+    /// Returns whether more is due than the last transaction could publish.
+    pub fn has_more(&self) -> bool {
         self.unsettled().next().is_some()
     }
 

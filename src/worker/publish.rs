@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Owned, SLICE, Transaction, Worker};
+use super::{Owned, Transaction, Worker};
 use crate::grouping::{Interval, Publication, Status};
 use crate::kafka::{Broker, Header, Outgoing, transaction};
 use crate::metrics::{Closed, Counts, Phase};
@@ -24,7 +24,7 @@ impl<B: Broker> Worker<'_, B> {
         let mut offsets = Vec::with_capacity(transaction.touched.len());
         for partition in &transaction.touched {
             let Some(Owned::Running(running)) = self.owned.get_mut(partition) else { continue };
-            let publications = running.state.settle(SLICE);
+            let publications = running.state.settle(self.settings.slice);
             running.has_more = running.state.is_unsettled();
             let records = running.state.prepare();
             self.counts.forgotten(*partition, running.state.sessions_forgotten());

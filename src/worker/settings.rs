@@ -47,4 +47,9 @@ pub struct Settings {
     pub dead_letter_partitions: i32,
     /// A dead letter whose key and value are longer goes without its value.
     pub max_dead_letter_bytes: usize,
+    /// How many sessions of a partition one transaction publishes at most: [`SLICE`], but for a simulation.
+    pub slice: usize,
 }
+
+/// So that a mass close stays far below the transaction timeout.
+pub const SLICE: usize = 5_000;

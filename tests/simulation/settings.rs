@@ -6,7 +6,7 @@ use livesession::grouping::{Policy, Settings as Rules};
 use livesession::metrics::{Labels, Metrics};
 use livesession::time::Millis;
 use livesession::wire::notification;
-use livesession::worker::{Settings, Start, Topics};
+use livesession::worker::{SLICE, Settings, Start, Topics};
 
 use super::chance::Chance;
 use super::traffic::{AMEND_WINDOW, GAP, GRACE, MAX_CLOCK_SKEW, MAX_HOLD, MAX_SEGMENT, RECORDING_INTERVAL};
@@ -47,6 +47,7 @@ pub fn draw(chance: &Chance, punctuates: bool) -> Settings {
         schema_guid: String::new(),
         dead_letter_partitions: 1,
         max_dead_letter_bytes: 1 << 20,
+        slice: if chance.happens(300) { 1 + chance.below(3) as usize } else { SLICE },
     }
 }
 

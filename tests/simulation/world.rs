@@ -204,7 +204,10 @@ impl<'a> World<'a> {
     /// Whether all input has been read and committed, and nothing is under way.
     fn is_all_read(&self) -> bool {
         let cluster = self.cluster.borrow();
-        let is_running = |node: &Node<'a>| node.client.get().is_some_and(|client| self.clients[client].is_settled());
+        let is_running = |node: &Node<'a>| {
+            node.client.get().is_some_and(|client| self.clients[client].is_settled())
+                && node.worker.borrow().as_ref().is_some_and(|worker| !worker.has_more())
+        };
         let is_read = |partition: usize| {
             let last = cluster.input[partition].committed().last().map_or(0, |(offset, _)| offset + 1);
             cluster.group.offset(partition as i32).is_some_and(|offset| offset >= last)
