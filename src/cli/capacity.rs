@@ -8,8 +8,8 @@ use std::fmt;
 use crate::grouping::Policy;
 use crate::time::{Millis, Timestamp};
 
-/// Resident memory of a remembered segment with its share of session, stream and tables, while it is restored: 400 after.
-/// Four to a session, URLs of 75 bytes.
+/// Resident memory of a remembered segment with its share of session, stream and tables, after a restore. Four to a session,
+/// URLs of 75 bytes.
 const MEMORY_BYTES: u64 = 500;
 /// The same in the changelog, before compression.
 const CHANGELOG_BYTES: u64 = 230;

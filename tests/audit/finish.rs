@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::audit::{Audit, Ends};
-use crate::changelog::Policy;
 use crate::report::{Kind, Place, Report};
 use crate::sessions::Session;
 
@@ -33,6 +32,14 @@ struct Group {
     offsets: Vec<i64>,
     start: i64,
     end: i64,
+    /// Whether it would exceed a limit, if it became one session.
+    may_be_cut: bool,
+}
+
+impl Group {
+    fn places(&self) -> impl Iterator<Item = Place> {
+        self.offsets.iter().map(|offset| Place { partition: self.partition, offset: *offset })
+    }
 }
 
 impl Audit {
@@ -135,7 +142,7 @@ impl Audit {
             let mut reach: Option<i64> = None;
             for (start, end, offset) in own {
                 if reach.is_none_or(|reach| start - reach > gap) {
-                    groups.push(Group { partition, stream, offsets: Vec::new(), start, end });
+                    groups.push(Group { partition, stream, offsets: Vec::new(), start, end, may_be_cut: false });
                 }
                 let group = groups.last_mut().expect("the first segment begins a group");
                 group.offsets.push(offset);
@@ -145,6 +152,7 @@ impl Audit {
         }
         for group in &mut groups {
             group.offsets.sort_unstable();
+            group.may_be_cut = self.exceeds_a_limit(group);
         }
         groups
     }
@@ -165,14 +173,12 @@ impl Audit {
         let pushed = self.partitions.get(&group.partition).is_some_and(|own| own.pushed.contains(&group.stream));
         let may_be_held = pushed && !passed(group.end + policy.max_hold);
         let is_open = !passed(group.end + gap + policy.close_after()) || may_be_held;
-        let may_be_cut = self.may_be_cut(group, policy);
 
-        let place = |offset: &i64| Place { partition: group.partition, offset: *offset };
-        let ids: BTreeSet<&String> =
-            group.offsets.iter().filter_map(|offset| self.in_session.get(&place(offset))).collect();
-        let missing: Vec<i64> =
-            group.offsets.iter().filter(|offset| !self.in_session.contains_key(&place(offset))).copied().collect();
-        let here = format!("{}/{}", self.told.input, place(&group.offsets[0]));
+        let ids: BTreeSet<&String> = group.places().filter_map(|place| self.in_session.get(&place)).collect();
+        let unpublished = group.places().filter(|place| !self.in_session.contains_key(place));
+        let missing: Vec<i64> = unpublished.map(|place| place.offset).collect();
+        let first = Place { partition: group.partition, offset: group.offsets[0] };
+        let here = format!("{}/{first}", self.told.input);
         let expected = format!(
             "session of {stream:?} from {} to {}, segments of offsets {}",
             group.start,
@@ -191,11 +197,11 @@ impl Audit {
             let what = format!("should be the {expected}; of these {} are not published", some(&missing));
             found.push((Kind::NotPublished, what));
         }
-        if ids.len() > 1 && !is_open && !may_be_cut {
+        if ids.len() > 1 && !is_open && !group.may_be_cut {
             let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
             found.push((Kind::GroupedOtherwise, format!("should be the {expected}; published as {}", ids.join(", "))));
         }
-        if let Some(id) = ids.iter().find(|id| !may_be_cut && self.sessions[**id].is_cut()) {
+        if let Some(id) = ids.iter().find(|id| !group.may_be_cut && self.sessions[**id].is_cut()) {
             let what = format!("should be the {expected}; {id} was cut, and no limit is reached");
             found.push((Kind::GroupedOtherwise, what));
         }
@@ -205,10 +211,9 @@ impl Audit {
         is_open
     }
 
-    /// Returns whether a group, if it became one session, would exceed a limit.
-    fn may_be_cut(&self, group: &Group, policy: &Policy) -> bool {
-        let place = |offset: &i64| Place { partition: group.partition, offset: *offset };
-        let segments = group.offsets.iter().map(|offset| &self.accepted[&place(offset)]);
+    fn exceeds_a_limit(&self, group: &Group) -> bool {
+        let Some(policy) = self.policy(group.partition) else { return false };
+        let segments = group.places().map(|place| &self.accepted[&place]);
         let bytes: usize = segments.map(|own| own.attributes.most_text_bytes() + 6 * own.file.len()).sum();
         group.end - group.start > policy.max_session_duration
             || group.offsets.len() > policy.max_session_segments
@@ -217,11 +222,9 @@ impl Audit {
 
     /// Returns what is forgotten together: the whole group, or each of the parts into which a limit may have cut it.
     fn remembered(&self, group: &Group) -> Vec<Remembered> {
-        let may_be_cut = self.policy(group.partition).is_some_and(|policy| self.may_be_cut(group, policy));
         let mut parts: BTreeMap<Option<&String>, Vec<i64>> = BTreeMap::new();
-        for offset in &group.offsets {
-            let place = Place { partition: group.partition, offset: *offset };
-            parts.entry(self.in_session.get(&place).filter(|_| may_be_cut)).or_default().push(*offset);
+        for place in group.places() {
+            parts.entry(self.in_session.get(&place).filter(|_| group.may_be_cut)).or_default().push(place.offset);
         }
         // A session that a limit cut off is kept for the sake of those that continue it, and are named after it.
         let mut continuing: BTreeMap<&String, i64> = BTreeMap::new();
