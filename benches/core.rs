@@ -4,7 +4,7 @@
 //! sets that remembers each file id of each stream, which is the least that recognising duplicates needs. Figures are
 //! medians of alternating rounds; compare ratios, not times.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 use std::collections::{HashMap, HashSet};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,6 +13,7 @@ use std::time::Duration;
 use livesession::clock;
 use livesession::grouping::{Anomalies, Arrival, Grouper, NewSegment, Placement, Policy, Settings};
 use livesession::time::{Millis, Timestamp};
+use mimalloc::MiMalloc;
 
 /// Counts what is allocated while it is asked to, so that memory is measured and not guessed.
 struct Counting;
@@ -21,22 +22,31 @@ static IS_COUNTING: AtomicBool = AtomicBool::new(false);
 
 static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: passes every call on to the system's allocator, and counts sizes only.
+fn count(change: fn(&AtomicUsize, usize, Ordering) -> usize, size: usize) {
+    if IS_COUNTING.load(Ordering::Relaxed) {
+        change(&ALLOCATED, size, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: passes every call on to the allocator of the program, and counts sizes only.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if IS_COUNTING.load(Ordering::Relaxed) {
-            ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
-        }
+        count(AtomicUsize::fetch_add, layout.size());
         // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
+        unsafe { MiMalloc.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        if IS_COUNTING.load(Ordering::Relaxed) {
-            ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
-        }
+        count(AtomicUsize::fetch_sub, layout.size());
         // SAFETY: as the caller promises.
-        unsafe { System.dealloc(pointer, layout) }
+        unsafe { MiMalloc.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(AtomicUsize::fetch_sub, layout.size());
+        count(AtomicUsize::fetch_add, size);
+        // SAFETY: as the caller promises.
+        unsafe { MiMalloc.realloc(pointer, layout, size) }
     }
 }
 
