@@ -3,7 +3,8 @@
 //! * the generation and member id of a group consumer, which tell whether we are still in the group;
 //! * header names as bytes: rdkafka panics on a name that is not UTF-8, and any producer can write one;
 //! * so also producing with such a name, since a dead letter keeps the headers as they came;
-//! * the id of a topic, which tells a topic that was made again from the one that it was.
+//! * the id of a topic, which tells a topic that was made again from the one that it was;
+//! * waiting for deliveries: rdkafka's flush has its own loop, which either takes all of its time or busily polls.
 //!
 //! Every block has its `SAFETY:`. Nothing here decides anything.
 
@@ -163,6 +164,15 @@ where
     // The queue owns them now.
     std::mem::forget(headers);
     Ok(())
+}
+
+/// Sends what is queued without lingering and waits until all of it was answered, but not longer than `timeout`.
+///
+/// Returns whether all was. A delivery that failed counts as unanswered until its report has been served.
+pub fn flush<C: ProducerContext>(producer: &BaseProducer<C>, timeout: Duration) -> bool {
+    let ms = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
+    // SAFETY: the client lives as long as `producer`. In the event mode that rdkafka uses the call only waits.
+    unsafe { rdsys::rd_kafka_flush(producer.client().native_ptr(), ms) == NO_ERROR }
 }
 
 /// Returns pointer and length; a null stays a null, and an empty value is not one.

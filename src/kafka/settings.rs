@@ -229,6 +229,8 @@ impl Settings {
             // Above the transaction timeout creation fails; below it a drain ends first.
             .set("message.timeout.ms", ms(self.transaction_timeout * 8 / 10))
             .set("enable.idempotence", "true")
+            // A report of what was delivered would only be thrown away.
+            .set("delivery.report.only.error", "true")
             .set("acks", "all")
             .set("partitioner", "murmur2_random")
             .set("message.max.bytes", self.max_record_bytes.to_string());

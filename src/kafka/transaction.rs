@@ -12,7 +12,7 @@
 //! *same* call with the same arguments and nothing in between; what is none of the three counts as fatal. rdkafka's own
 //! calls are not used as they come:
 //!
-//! * a commit flushes in whole polls of 100 ms, so the queue is drained first, 1 ms at a time;
+//! * a commit flushes in whole polls of 100 ms, so the queue is drained first, by librdkafka's own flush;
 //! * an abort waits for delivery reports that nobody serves, so a scoped thread serves them;
 //! * an abort right after a commit can be fatal, because the coordinator is still busy with that. Taking the id over anew
 //!   aborts as well, and for certain: no commit was asked for, and the old producer's requests do not survive it;
@@ -49,8 +49,12 @@ mod error;
 pub use error::Error;
 use error::{Verdict, verdict};
 
-/// How long one turn of serving delivery reports takes: all of it, whether there is something to serve or not.
+/// How long one turn of serving delivery reports takes: all of it, whether there is something to serve or not, and busily
+/// so, since rdkafka rounds what is left of a millisecond down to no wait.
 const TURN: Duration = Duration::from_millis(1);
+
+/// How long one wait for deliveries may take until it is looked at what failed.
+const DRAIN: Duration = Duration::from_millis(20);
 
 /// How long an init may wait before it is looked at what librdkafka reported meanwhile.
 const SLICE: Duration = Duration::from_millis(500);
@@ -235,11 +239,12 @@ impl Transactions {
         let sent = repeat(deadline, |remaining| producer.send_offsets_to_transaction(&list, member, remaining));
         sent.map_err(|error| self.error(producer, "send offsets to the transaction", error, Some(begun)))?;
         failpoint::reach!("offsets.after");
-        while producer.in_flight_count() > 0 {
+        while !native::flush(producer, DRAIN) {
             if producer.context().failed() || clock::instant() >= deadline {
                 let late = KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut);
                 return Err(self.abort_error(producer, "deliver all records of the transaction", late));
             }
+            // The report of a delivery that failed comes only by polling.
             producer.poll(TURN);
         }
         failpoint::reach!("commit.before");
