@@ -177,7 +177,11 @@ impl Transactions {
                     producer.poll(TURN);
                 }
                 // The transaction would commit without it.
-                Err(error) => return Err(self.abort_error(producer, DOING, error)),
+                Err(error) => {
+                    let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+                    tracing::warn!(topic = record.topic, bytes, error = %error, "librdkafka refuses a record");
+                    return Err(self.abort_error(producer, DOING, error));
+                }
             }
         }
         failpoint::reach!("send.after");
