@@ -36,7 +36,6 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer as _};
-use rdkafka::util::Timeout;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::context::{Reports, TransactionContext};
@@ -58,6 +57,9 @@ const DRAIN: Duration = Duration::from_millis(20);
 
 /// How long an init may wait before it is looked at what librdkafka reported meanwhile.
 const SLICE: Duration = Duration::from_millis(500);
+
+/// How long sending offsets has to take to be suspicious: librdkafka repeats them after 500 ms, whatever the settings say.
+const OFFSETS_BACKOFF: Duration = Duration::from_millis(400);
 
 /// The producer of one worker.
 pub struct Transactions {
@@ -210,9 +212,9 @@ impl Transactions {
     ) -> Result<(), Error> {
         let mut state = self.state.borrow_mut();
         match self.try_commit(&state, offsets, member, clock::instant() + timeout) {
-            Ok(took) => {
+            Ok(doubt) => {
                 state.open = None;
-                state.doubt |= took >= self.settings.suspicious_commit();
+                state.doubt |= doubt;
                 Ok(())
             }
             Err(error) => {
@@ -227,21 +229,23 @@ impl Transactions {
         }
     }
 
-    /// Sends the offsets, drains and commits. Returns how long the commit call took.
+    /// Sends the offsets, drains and commits. Returns whether librdkafka may have sent something twice.
     fn try_commit(
         &self,
         state: &State,
         offsets: &[(i32, i64, &str)],
         member: &ConsumerGroupMetadata,
         deadline: Instant,
-    ) -> Result<Duration, Error> {
+    ) -> Result<bool, Error> {
         let (producer, begun) = open(state, "commit")?;
         let list = self.offset_list(offsets)?;
         let stranger = weakness::lacks("metadata").then(|| stranger(&self.settings));
         let member = stranger.as_ref().unwrap_or(member);
         failpoint::reach!("offsets.before");
+        let start = clock::instant();
         let sent = repeat(deadline, |remaining| producer.send_offsets_to_transaction(&list, member, remaining));
         sent.map_err(|error| self.error(producer, "send offsets to the transaction", error, Some(begun)))?;
+        let was_repeated = start.elapsed() >= OFFSETS_BACKOFF;
         failpoint::reach!("offsets.after");
         while !native::flush(producer, DRAIN) {
             if producer.context().failed() || clock::instant() >= deadline {
@@ -253,11 +257,10 @@ impl Transactions {
         }
         failpoint::reach!("commit.before");
         let start = clock::instant();
-        // Without a timeout of its own it takes the transaction's remaining time.
-        repeat(deadline, |_| raw_commit(producer))
+        repeat(deadline, |remaining| raw_commit(producer, remaining))
             .map_err(|error| self.error(producer, "commit the transaction", error, Some(begun)))?;
         failpoint::reach!("commit.after");
-        Ok(clock::instant().saturating_duration_since(start))
+        Ok(was_repeated || start.elapsed() >= self.settings.suspicious_commit())
     }
 
     /// Aborts the open transaction, if there is one.
@@ -292,7 +295,7 @@ impl Transactions {
         let (producer, begun) = open(&state, "abort")?;
         failpoint::reach!("abort.before");
         let deadline = clock::instant() + self.settings.transaction_timeout;
-        repeat(deadline, |_| raw_abort(producer))
+        repeat(deadline, |remaining| raw_abort(producer, remaining))
             .map_err(|error| self.error(producer, "abort the transaction", error, Some(begun)))?;
         failpoint::reach!("abort.after");
         Ok(())
@@ -402,14 +405,15 @@ fn repeat(deadline: Instant, mut call: impl FnMut(Duration) -> KafkaResult<()>) 
     }
 }
 
+/// Commits. librdkafka repeats the request for ever if it is not told when to stop; called again it resumes.
 #[allow(clippy::disallowed_methods, reason = "the caller has drained the queue")]
-fn raw_commit(producer: &BaseProducer<TransactionContext>) -> KafkaResult<()> {
-    producer.commit_transaction(Timeout::Never)
+fn raw_commit(producer: &BaseProducer<TransactionContext>, timeout: Duration) -> KafkaResult<()> {
+    producer.commit_transaction(timeout)
 }
 
-/// Aborts; a scoped thread serves the delivery reports that librdkafka waits for.
+/// Aborts, with a limit as [`raw_commit`]; a scoped thread serves the delivery reports that librdkafka waits for.
 #[allow(clippy::disallowed_methods, reason = "a scoped thread serves delivery reports meanwhile")]
-fn raw_abort(producer: &BaseProducer<TransactionContext>) -> KafkaResult<()> {
+fn raw_abort(producer: &BaseProducer<TransactionContext>, timeout: Duration) -> KafkaResult<()> {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -417,7 +421,7 @@ fn raw_abort(producer: &BaseProducer<TransactionContext>) -> KafkaResult<()> {
                 producer.poll(TURN);
             }
         });
-        let result = producer.abort_transaction(Timeout::Never);
+        let result = producer.abort_transaction(timeout);
         done.store(true, Ordering::Release);
         result
     })

@@ -29,6 +29,7 @@ pub const TESTS: &[Test] = &[
     test("honest_commit_keeps_the_producer", honest_commit),
     test("full_queue_is_served", full_queue),
     test("silent_broker_is_given_up_at_the_deadline", silent_broker),
+    test("coordinator_that_does_not_decide_is_given_up_at_the_deadline", silent_coordinator),
 ];
 
 const fn test(name: &'static str, body: fn()) -> Test {
@@ -285,4 +286,24 @@ fn silent_broker() {
     let (result, took) = timed(|| transactions.commit(&[(0, 1)], &world.member(), SHORT));
     assert_eq!(outcome(&result), Rebuild, "{result:?}");
     assert!(took < SHORT + Duration::from_secs(1), "{took:?}");
+}
+
+/// librdkafka asks again for as long as nobody stops it.
+fn silent_coordinator() {
+    let world = World::new();
+    let never = [Code::RD_KAFKA_RESP_ERR__TRANSPORT; 1_000];
+    let transactions = world.begun();
+    world.cluster.request_errors(Api::EndTxn, &never);
+    let (result, took) = timed(|| transactions.commit(&[(0, 1)], &world.member(), SHORT));
+    assert_eq!(outcome(&result), Rebuild, "{result:?}");
+    assert!(took < SHORT + Duration::from_secs(1), "{took:?}");
+    drop(transactions);
+    world.cluster.clear_request_errors(Api::EndTxn);
+
+    let transactions = world.begun();
+    world.cluster.request_errors(Api::EndTxn, &never);
+    let limit = world.settings().transaction_timeout;
+    let (result, took) = timed(|| transactions.abort());
+    assert_eq!(outcome(&result), Done, "taken over by a new producer, which aborts as well: {result:?}");
+    assert!((limit..limit + Duration::from_secs(2)).contains(&took), "{took:?}");
 }
