@@ -151,11 +151,20 @@ impl Consumer {
         Ok(())
     }
 
-    /// Resumes, then seeks: a partition that resumes may start from a stale offset.
+    /// Seeks, resumes, and seeks again.
+    ///
+    /// What it was assigned at can be a guess from before the beginning of the log: one fetch from there, and the broker's
+    /// refusal stops the worker even if it comes after the seek. A partition that resumes may still start from a stale offset.
     fn resume_at(&self, partition: i32, offset: i64) -> KafkaResult<()> {
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))?;
+        self.seek(&list)?;
         self.base.resume(&list)?;
+        self.seek(&list)
+    }
+
+    /// Seeks the one partition in `list`.
+    fn seek(&self, list: &TopicPartitionList) -> KafkaResult<()> {
         let deadline = clock::instant() + SEEK_TIMEOUT;
         loop {
             let seek = self.base.seek_partitions(list.clone(), SEEK_TIMEOUT)?;
@@ -354,6 +363,10 @@ impl Drop for Consumer {
     fn drop(&mut self) {
         // The client polls until it has left the group; nobody will answer a revocation then.
         self.base.context().close();
+        // One that waits for its answer already would keep it from leaving for ever.
+        if let Err(error) = self.give_away() {
+            tracing::warn!(error = &error as &dyn std::error::Error, "cannot give partitions away");
+        }
     }
 }
 
