@@ -81,8 +81,9 @@ pub struct Problem {
     pub problem: String,
 }
 
-/// librdkafka's own default, which the limit for a suspicious commit follows.
+/// librdkafka's own defaults, which the limit for a suspicious commit follows.
 const DEFAULT_RETRY_BACKOFF: Duration = Duration::from_millis(100);
+const DEFAULT_RETRY_BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 impl Settings {
     /// Returns settings for `brokers` with every default.
@@ -180,12 +181,15 @@ impl Settings {
         problems
     }
 
-    /// Returns how long a commit has to take to be suspicious: a hidden retry waits for `retry.backoff.ms` less 20 %.
+    /// Returns how long a commit has to take to be suspicious: a hidden retry waits for `retry.backoff.ms`, but not longer
+    /// than `retry.backoff.max.ms`, less 20 %.
     pub fn suspicious_commit(&self) -> Duration {
-        let properties = self.properties.iter().chain(&self.producer_properties);
-        let backoff = properties.rev().find(|(name, _)| name == "retry.backoff.ms");
-        let backoff = backoff.and_then(|(_, ms)| ms.parse().ok()).map_or(DEFAULT_RETRY_BACKOFF, Duration::from_millis);
-        backoff * 8 / 10
+        let set = |property: &str| {
+            let mut properties = self.properties.iter().chain(&self.producer_properties).rev();
+            properties.find(|(name, _)| name == property).and_then(|(_, ms)| ms.parse().ok()).map(Duration::from_millis)
+        };
+        let backoff = set("retry.backoff.ms").unwrap_or(DEFAULT_RETRY_BACKOFF);
+        backoff.min(set("retry.backoff.max.ms").unwrap_or(DEFAULT_RETRY_BACKOFF_MAX)) * 8 / 10
     }
 
     /// Returns how long nothing may move in a restore before a transaction counts as hanging.
@@ -221,7 +225,12 @@ impl Settings {
     /// The transactional producer.
     pub fn producer(&self) -> ClientConfig {
         let mut config = self.defaults();
-        config.set("linger.ms", "5").set("compression.type", "lz4").set("batch.size", "1048576");
+        config
+            .set("linger.ms", "5")
+            .set("compression.type", "lz4")
+            .set("batch.size", "1048576")
+            // A report of what was delivered would only be thrown away.
+            .set("delivery.report.only.error", "true");
         self.pass_through(&mut config, &self.producer_properties);
         config
             .set("transactional.id", &self.transactional_id)
@@ -229,8 +238,6 @@ impl Settings {
             // Above the transaction timeout creation fails; below it a drain ends first.
             .set("message.timeout.ms", ms(self.transaction_timeout * 8 / 10))
             .set("enable.idempotence", "true")
-            // A report of what was delivered would only be thrown away.
-            .set("delivery.report.only.error", "true")
             .set("acks", "all")
             .set("partitioner", "murmur2_random")
             .set("message.max.bytes", self.max_record_bytes.to_string());

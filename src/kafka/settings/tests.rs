@@ -121,6 +121,11 @@ fn suspicious_commit_follows_the_retry_backoff() {
     assert_eq!(settings().suspicious_commit(), Duration::from_millis(80));
     let slow = Settings { producer_properties: vec![property("retry.backoff.ms", "400")], ..settings() };
     assert_eq!(slow.suspicious_commit(), Duration::from_millis(320));
+    // The first retry waits no longer than any.
+    let far = Settings { properties: vec![property("retry.backoff.ms", "3000")], ..settings() };
+    assert_eq!(far.suspicious_commit(), Duration::from_millis(800));
+    let capped = Settings { producer_properties: vec![property("retry.backoff.max.ms", "50")], ..settings() };
+    assert_eq!(capped.suspicious_commit(), Duration::from_millis(40));
 }
 
 #[test]
