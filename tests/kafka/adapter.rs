@@ -77,9 +77,12 @@ fn started(broker: &Broker) {
     let offsets: Vec<_> = (4..10).map(|_| until(&client, offset)).collect();
     assert_eq!(offsets, (4..10).map(|offset| (0, offset)).collect::<Vec<_>>());
     // Partition 1 was never started.
-    for _ in 0..10 {
-        assert!(matches!(client.poll(Duration::from_millis(50)).unwrap(), Input::Idle));
-    }
+    let ((), took) = timed(|| {
+        for _ in 0..10 {
+            assert!(matches!(client.poll(Duration::from_millis(50)).unwrap(), Input::Idle));
+        }
+    });
+    assert!(took >= Duration::from_millis(400), "polls that find nothing wait: {took:?}");
     // Back, as after an abort.
     client.start(0, 2).unwrap();
     assert_eq!(until(&client, offset), (0, 2));
@@ -295,8 +298,10 @@ fn too_large(broker: &Broker) {
     client.begin().unwrap();
     client.send(&world.out(0, "small", "1")).unwrap();
     let large = "x".repeat(1_048_577);
-    let error = client.send(&world.out(0, "large", &large)).unwrap_err();
+    let (result, took) = timed(|| client.send(&world.out(0, "large", &large)));
+    let error = result.unwrap_err();
     assert!(matches!(error, Error::Abort { .. }), "{error:?}");
+    assert!(took < Duration::from_secs(5), "it will not fit later either: {took:?}");
     client.abort().unwrap();
     // Not refused by us, but by the topic: random text, which does not compress to less.
     for round in 0..3 {
