@@ -7,7 +7,7 @@ use livesession::kafka::admin::{Admin, NewTopicSettings};
 use livesession::kafka::settings::Settings as KafkaSettings;
 use livesession::metrics::Labels;
 use livesession::wire::notification::{Reason, Rules};
-use livesession::worker::{SLICE, Settings, Start, Topics};
+use livesession::worker::{BETWEEN_SLICES, SLICE, Settings, Start, Topics};
 use mimalloc::MiMalloc;
 
 /// That of the program.
@@ -53,6 +53,7 @@ pub fn settings(name: &str, input: &str, commit_interval: Duration) -> Settings 
         dead_letter_partitions: 1,
         max_dead_letter_bytes: 1 << 20,
         slice: SLICE,
+        between_slices: BETWEEN_SLICES,
     }
 }
 

@@ -159,6 +159,7 @@ pub fn worker_settings(config: &Config, facts: &TopicFacts) -> Result<worker::Se
         dead_letter_partitions: facts.dead_letter_partitions.max(1),
         max_dead_letter_bytes: facts.max_dead_letter_bytes,
         slice: worker::SLICE,
+        between_slices: worker::BETWEEN_SLICES,
     })
 }
 

@@ -31,7 +31,7 @@ use tracing::{debug, info, warn};
 
 use crate::clock;
 use crate::failpoint;
-use crate::kafka::{self, Broker, Input};
+use crate::kafka::{self, Broker, Input, consumer};
 use crate::metrics::{self, Counts, Metrics, Phase};
 use crate::partition::{Outcome, Partition, Record};
 use crate::time::Timestamp;
@@ -47,7 +47,7 @@ mod show;
 pub mod thread;
 
 pub use failure::Failure;
-pub use settings::{SLICE, Settings, Start, Topics};
+pub use settings::{BETWEEN_SLICES, SLICE, Settings, Start, Topics};
 
 /// The two clocks, read once per turn.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +66,9 @@ const RESTORE_SLICE: Duration = Duration::from_millis(50);
 
 /// How often idle partitions are looked at.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
+
+/// How long idle partitions are left alone after a broker did not say where a log ends: waiting for it stalls the others.
+const IDLE_PAUSE: Duration = Duration::from_secs(10);
 
 /// How long a commit may take when partitions are about to be given away.
 const REVOKE_BUDGET: Duration = Duration::from_secs(5);
@@ -88,6 +91,10 @@ pub struct Worker<'b, B: Broker> {
     counts: Counts,
     records: u64,
     idle_checked: Duration,
+    /// When idle partitions may be looked at again after a broker did not answer.
+    idle_not_before: Duration,
+    /// How many records may still be read before the next slice of restoring.
+    before_restore: usize,
     sizes_shown: Duration,
     /// When what is left over may be tried again after an abort.
     not_before: Duration,
@@ -139,6 +146,8 @@ impl<'b, B: Broker> Worker<'b, B> {
             counts,
             records: 0,
             idle_checked: Duration::ZERO,
+            idle_not_before: Duration::ZERO,
+            before_restore: 0,
             sizes_shown: Duration::ZERO,
             not_before: Duration::ZERO,
             errors: kafka::ErrorCounts::default(),
@@ -158,7 +167,10 @@ impl<'b, B: Broker> Worker<'b, B> {
         if self.is_commit_due(now) {
             self.commit(now, self.settings.commit_timeout)?;
         }
-        let is_restoring = self.step_restore(now)?;
+        if self.before_restore == 0 {
+            self.step_restore(now)?;
+            self.before_restore = self.settings.between_slices;
+        }
         if now.elapsed.saturating_sub(self.idle_checked) >= IDLE_CHECK {
             self.idle_checked = now.elapsed;
             self.count_errors();
@@ -169,7 +181,7 @@ impl<'b, B: Broker> Worker<'b, B> {
             self.sizes_shown = now.elapsed;
             self.show_sizes();
         }
-        let timeout = if is_restoring { Duration::ZERO } else { self.poll_timeout(now) };
+        let timeout = if self.restoring() > 0 { Duration::ZERO } else { self.poll_timeout(now) };
         let broker = self.broker;
         let start = clock::instant();
         let input = broker.poll(timeout)?;
@@ -179,6 +191,7 @@ impl<'b, B: Broker> Worker<'b, B> {
             Input::Record(_) => self.metrics.spent(Phase::Poll, start.elapsed() * TIMED as u32),
             _ => self.metrics.spent(Phase::Poll, start.elapsed()),
         }
+        self.before_restore = if let Input::Record(_) = input { self.before_restore.saturating_sub(1) } else { 0 };
         match input {
             Input::Record(record) => self.read(&record, now),
             Input::Assigned(partitions) => self.assigned(&partitions, now),
@@ -289,13 +302,27 @@ impl<'b, B: Broker> Worker<'b, B> {
 
     /// Advances the clocks of idle partitions (rule 11), each in a transaction like everything else.
     fn punctuate(&mut self, now: Now) -> Result<(), Failure> {
+        if now.elapsed < self.idle_not_before {
+            return Ok(());
+        }
         for (partition, owned) in &mut self.owned {
             let Owned::Running(running) = owned else { continue };
             if now.elapsed.saturating_sub(running.moved) < self.settings.idle_after
                 || !running.state.would_punctuate(now.wall)
-                || !is_read_to_its_end(self.broker, *partition, &running.state)?
             {
                 continue;
+            }
+            match is_read_to_its_end(self.broker, *partition, &running.state) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(consumer::Error::Retry { .. }) => {
+                    // Each question without an answer holds up all partitions. The next one goes to the next partition.
+                    debug!(partition, "nobody says where the log of an idle partition ends");
+                    running.moved = now.elapsed;
+                    self.idle_not_before = now.elapsed + IDLE_PAUSE;
+                    break;
+                }
+                Err(error) => return Err(error.into()),
             }
             let transaction = begin(self.broker, &mut self.transaction)?;
             if transaction.touched.insert(*partition) {
@@ -443,11 +470,8 @@ fn begin<'t, B: Broker>(broker: &B, transaction: &'t mut Option<Transaction>) ->
 ///
 /// The end that a reader of committed records sees is not enough: behind an open transaction of a producer there may be
 /// records that would be late once punctuation has moved the clock.
-fn is_read_to_its_end<B: Broker>(broker: &B, partition: i32, state: &Partition) -> Result<bool, Failure> {
-    match broker.log_ends(partition, Duration::from_secs(1)) {
-        // Transaction markers take offsets that no record has; the consumer's position passes them.
-        Ok(ends) => Ok(state.next_offset().max(broker.position(partition).unwrap_or(0)) >= ends.end),
-        Err(kafka::consumer::Error::Retry { .. }) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+fn is_read_to_its_end<B: Broker>(broker: &B, partition: i32, state: &Partition) -> Result<bool, consumer::Error> {
+    let ends = broker.log_ends(partition, Duration::from_secs(1))?;
+    // Transaction markers take offsets that no record has; the consumer's position passes them.
+    Ok(state.next_offset().max(broker.position(partition).unwrap_or(0)) >= ends.end)
 }

@@ -27,10 +27,10 @@ impl<B: Broker> Worker<'_, B> {
         Ok(())
     }
 
-    /// Restores a slice of what was assigned. Returns whether there is more to restore.
-    pub(super) fn step_restore(&mut self, now: Now) -> Result<bool, Failure> {
+    /// Restores a slice of what was assigned.
+    pub(super) fn step_restore(&mut self, now: Now) -> Result<(), Failure> {
         if self.restoring() == 0 {
-            return Ok(false);
+            return Ok(());
         }
         let start = clock::instant();
         let mut unreadable: Option<(i32, changelog::Error)> = None;
@@ -54,7 +54,7 @@ impl<B: Broker> Worker<'_, B> {
             self.restored(restored, now)?;
         }
         self.metrics.spent(Phase::Restore, start.elapsed());
-        Ok(self.restoring() > 0)
+        Ok(())
     }
 
     /// Starts a partition whose changelog was read; looks at it once more if it makes no sense.

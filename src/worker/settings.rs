@@ -49,7 +49,13 @@ pub struct Settings {
     pub max_dead_letter_bytes: usize,
     /// How many sessions of a partition one transaction publishes at most: [`SLICE`], but for a simulation.
     pub slice: usize,
+    /// How many records are read, if there are so many, between two slices of restoring: [`BETWEEN_SLICES`], but for a
+    /// simulation.
+    pub between_slices: usize,
 }
+
+/// About as long as a slice of restoring takes: partitions that run keep half of the time.
+pub const BETWEEN_SLICES: usize = 5_000;
 
 /// So that a mass close stays far below the transaction timeout.
 pub const SLICE: usize = 5_000;

@@ -48,6 +48,7 @@ pub fn draw(chance: &Chance, punctuates: bool) -> Settings {
         dead_letter_partitions: 1,
         max_dead_letter_bytes: 1 << 20,
         slice: if chance.happens(300) { 1 + chance.below(3) as usize } else { SLICE },
+        between_slices: if chance.happens(300) { 2 + chance.below(3) as usize } else { 1 },
     }
 }
 
