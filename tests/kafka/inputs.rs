@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = &[
     test("aborted_transactions_are_never_seen", aborted),
     test("log_that_ends_in_markers_is_read_and_idle", markers),
     test("hanging_transaction_holds_up_its_partition_only", hanging),
+    test("partition_runs_while_another_cannot_be_restored", unrestored),
     test("record_too_large_for_a_dead_letter_goes_without_its_value", too_large),
     test("headers_too_large_for_a_dead_letter_are_left_out", large_headers),
 ];
@@ -38,7 +39,7 @@ const QUICK: &str = r#"
     grouping.idle_after = "1s"
 "#;
 
-/// Somebody else's producer, which writes notifications in transactions.
+/// Somebody else's producer, which writes in transactions.
 struct Upstream {
     transactions: Transactions,
     topic: String,
@@ -46,13 +47,16 @@ struct Upstream {
 
 impl Upstream {
     fn new(deployment: &Deployment) -> Upstream {
+        Upstream::to(deployment, &deployment.input)
+    }
+
+    fn to(deployment: &Deployment, topic: &str) -> Upstream {
         let id = format!("{}-upstream", deployment.name);
         let mut settings = client::Settings::new(&deployment.bootstrap, &id, &id);
         // The test ends it, not the coordinator.
         settings.transaction_timeout = Duration::from_secs(120);
-        let topic = deployment.input.clone();
-        let transactions = Transactions::init(&settings, &topic, Default::default(), PATIENCE).unwrap();
-        Upstream { transactions, topic }
+        let transactions = Transactions::init(&settings, topic, Default::default(), PATIENCE).unwrap();
+        Upstream { transactions, topic: topic.to_owned() }
     }
 
     /// Begins a transaction with these records on a partition. Returns when the log has them.
@@ -63,7 +67,7 @@ impl Upstream {
             let outgoing = Outgoing {
                 topic: &self.topic,
                 partition: Some(partition),
-                key: None,
+                key: record.key.as_deref().map(str::as_bytes),
                 value: record.value.as_deref(),
                 headers: &[],
                 timestamp: record.timestamp,
@@ -185,6 +189,28 @@ fn hanging(broker: &Broker) {
     };
     assert_eq!(files("p0"), (Some(1), "\"p0-1\" \"p0-2\"".to_owned()));
     assert_eq!(files("p1"), (Some(1), "\"p1-1\"".to_owned()));
+}
+
+/// A changelog is read to its end, open transactions counted. At one record for each look at it, this would take for ever.
+fn unrestored(broker: &Broker) {
+    const RECORDS: usize = 20_000;
+    let deployment = Deployment::new(broker, 2);
+    let segment = traffic::segment("p", "p-1", 1_754_000_000_000, 1_754_000_060_000);
+    let mut worker = deployment.start_ready("a");
+    for partition in 0..2 {
+        deployment.feed(&mut worker, partition, std::slice::from_ref(&segment));
+    }
+    worker.stop();
+    let writer = Upstream::to(&deployment, &deployment.changelog);
+    // A compacted topic takes no record without a key.
+    writer.open(&deployment, 0, &[Given { key: Some("b/0".to_owned()), ..traffic::garbage() }]);
+    deployment.produce(1, &vec![segment; RECORDS]);
+    let mut worker = deployment.start("a");
+    worker.wait_metric(READ, |read| read == RECORDS as f64);
+    assert_eq!(worker.metric("livesession_restoring_partitions"), Some(1.0));
+    writer.abort();
+    worker.wait_ready();
+    worker.stop();
 }
 
 /// Returns bytes that compress to no less.
