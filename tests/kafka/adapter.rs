@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = &[
     test("records_flow_from_where_a_partition_is_started", started),
     test("partition_that_is_started_at_once_stays_where_it_was_started", started_at_once),
     test("twin_fences_the_first_one", fenced),
+    test("twin_of_a_static_member_ends_the_first_one", fenced_member),
     test("stale_generation_is_refused_by_the_coordinator", stale_generation),
     test("transaction_over_a_partition_given_away_is_refused", given_away),
     test("transaction_without_offsets_is_refused", without_offsets),
@@ -129,6 +130,25 @@ fn fenced(broker: &Broker) {
     twin.commit(&[(0, 2)], COMMIT).unwrap();
     assert_eq!(world.committed_records(&world.output, 0), ["a=second"]);
     assert_eq!(world.committed_offset(0), Some(2));
+}
+
+fn fenced_member(broker: &Broker) {
+    let world = World::new(broker, 1);
+    let connect = |worker: &str| {
+        let mut settings = world.settings(worker);
+        settings.group_instance_id = Some("same".to_owned());
+        Client::connect(&settings, &world.input, &world.changelog, PATIENCE).unwrap()
+    };
+    let first = connect("a");
+    wait_for_assignment(&first);
+    let twin = connect("b");
+    let mut ended = None;
+    wait_until(PATIENCE, || {
+        twin.poll(Duration::from_millis(20)).unwrap();
+        ended = first.poll(Duration::from_millis(20)).err();
+        ended.is_some()
+    });
+    assert!(matches!(ended, Some(livesession::kafka::consumer::Error::Rebuild { .. })), "{ended:?}");
 }
 
 /// A worker that was asleep sends its work with the membership that it had.

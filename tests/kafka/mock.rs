@@ -16,6 +16,7 @@ use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::RDKafkaApiKey as Api;
 use rdkafka::types::RDKafkaRespErr as Code;
 
+use crate::broker::wait_until;
 use crate::fixture::{outgoing, timed};
 use crate::{Body, Test};
 
@@ -26,6 +27,8 @@ pub const TESTS: &[Test] = &[
     test("unknown_outcome_is_not_survived", unknown_outcome),
     test("failed_delivery_replaces_the_producer", failed_delivery),
     test("slow_commit_replaces_the_producer", slow_commit),
+    test("offsets_sent_twice_replace_the_producer", repeated_offsets),
+    test("reported_error_replaces_the_producer", reported_error),
     test("honest_commit_keeps_the_producer", honest_commit),
     test("full_queue_is_served", full_queue),
     test("silent_broker_is_given_up_at_the_deadline", silent_broker),
@@ -250,6 +253,33 @@ fn slow_commit() {
     world.cluster.request_errors(Api::EndTxn, &[Code::RD_KAFKA_RESP_ERR__TRANSPORT]);
     world.commit(&transactions).unwrap();
     assert!(transactions.needs_replacement());
+    transactions.begin().unwrap();
+    assert!(!transactions.needs_replacement());
+}
+
+/// The commit itself is quick, and no error is reported.
+fn repeated_offsets() {
+    let world = World::new();
+    let transactions = world.begun();
+    world.cluster.request_errors(Api::TxnOffsetCommit, &[Code::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS]);
+    world.commit(&transactions).unwrap();
+    assert!(transactions.needs_replacement());
+    transactions.begin().unwrap();
+    assert!(!transactions.needs_replacement());
+}
+
+/// Between two transactions, where no call fails.
+fn reported_error() {
+    let world = World::new();
+    let transactions = world.begun();
+    world.commit(&transactions).unwrap();
+    world.cluster.broker_down(-1).unwrap();
+    let is_noticed = wait_until(TIMEOUT, || {
+        transactions.serve();
+        transactions.needs_replacement()
+    });
+    assert!(is_noticed, "nothing was reported");
+    world.cluster.broker_up(-1).unwrap();
     transactions.begin().unwrap();
     assert!(!transactions.needs_replacement());
 }
