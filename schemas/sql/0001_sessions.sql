@@ -38,7 +38,7 @@ CREATE TABLE session (
   session_no       INTEGER PRIMARY KEY,
   session_id       TEXT NOT NULL UNIQUE,
   revision         INT NOT NULL,
-  status           TEXT NOT NULL, -- closed, withdrawn; open in a file that `group` wrote
+  status           TEXT NOT NULL, -- closed, withdrawn
   merged_into      TEXT,
   continues        TEXT,
   close_cause      TEXT,

@@ -5,7 +5,8 @@
 //! with the log of the new.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
@@ -32,7 +33,7 @@ pub fn backup(path: &Path, target: &Path) -> Result<(), Error> {
     let part = beside(target, ".part");
     remove(&part)?;
     let copied = copy_to(path, &part).and_then(|()| {
-        let synced = fs::File::open(&part).and_then(|file| file.sync_all());
+        let synced = File::open(&part).and_then(|file| file.sync_all());
         synced.map_err(|source| Error::File { action: "sync", path: part.clone(), source })?;
         fs::rename(&part, target).map_err(|source| Error::File { action: "rename", path: part.clone(), source })
     });
@@ -73,13 +74,15 @@ impl Rebuild {
     ///
     /// # Errors
     ///
-    /// See [`Error`]; the live file is not touched, but it is looked at: another program's file or a newer index is
-    /// not to be overwritten.
+    /// See [`Error`]; the live file is not touched, but it is looked at: another program's file, a newer index or that of
+    /// another topic is not to be overwritten.
     pub fn begin(live: &Path, origin: &Origin) -> Result<Rebuild, Error> {
         if live.exists() {
             match schema::open_reader(live) {
+                Ok(connection) => origin.check(&connection, live)?,
                 // A corrupt index is the best reason to fill it anew, and an older one is written over.
-                Ok(_) | Err(Error::Corrupt { .. } | Error::Older { .. }) => {}
+                Err(Error::Corrupt { .. }) if is_sqlite(live) => {}
+                Err(Error::Older { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -118,6 +121,15 @@ impl Rebuild {
         remove_database(&part)
     }
 }
+
+/// Returns whether a file begins as SQLite's do. What does not may be anything: a person has to delete it.
+fn is_sqlite(path: &Path) -> bool {
+    let mut begin = [0; SQLITE.len()];
+    File::open(path).and_then(|mut file| file.read_exact(&mut begin)).is_ok() && begin == *SQLITE
+}
+
+/// How every SQLite file begins.
+const SQLITE: &[u8; 16] = b"SQLite format 3\0";
 
 fn copy_over(source: &Connection, target: &mut Connection, live: &Path) -> Result<(), Error> {
     let backup = Backup::new(source, target).at(live)?;

@@ -23,6 +23,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 
 use super::error::{At, Error};
 use super::rows::{Gap, Record, Segment, Session, Stream};
+use super::writer::Origin;
 use super::{WITHDRAWN, names, schema};
 use crate::clock;
 
@@ -342,6 +343,15 @@ impl View<'_> {
     /// What SQLite said.
     pub fn source_topic(&self) -> Result<Option<String>, Error> {
         self.meta("source_topic")
+    }
+
+    /// Refuses a file that was filled from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OtherTopic`]; what SQLite said.
+    pub fn check(&self, origin: &Origin) -> Result<(), Error> {
+        origin.check(&self.transaction, self.path)
     }
 
     fn meta(&self, key: &str) -> Result<Option<String>, Error> {

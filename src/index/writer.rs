@@ -23,6 +23,27 @@ pub struct Origin {
     pub source_topic: String,
 }
 
+impl Origin {
+    /// The names under which a file keeps where it is from.
+    fn names(&self) -> [(&'static str, &str); 2] {
+        [("topic", &self.topic), ("source_topic", &self.source_topic)]
+    }
+
+    /// Refuses a file that says it was filled from elsewhere.
+    pub(super) fn check(&self, connection: &Connection, path: &Path) -> Result<(), Error> {
+        for (what, asked) in self.names() {
+            let found: Option<String> = connection
+                .query_row("SELECT value FROM meta WHERE key = ?1", [what], |row| row.get(0))
+                .optional()
+                .at(path)?;
+            if let Some(found) = found.filter(|found| found != asked) {
+                return Err(Error::OtherTopic { path: path.to_owned(), what, found, asked: asked.to_owned() });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A step of one partition's offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advance {
@@ -71,9 +92,13 @@ impl Writer {
     /// [`Error::OtherTopic`] if it was filled from elsewhere; see [`Error`] for the rest.
     pub fn open(path: &Path, origin: &Origin) -> Result<Writer, Error> {
         let writer = Writer { connection: schema::open_writer(path)?, path: path.to_owned() };
-        for (what, asked) in [("topic", &origin.topic), ("source_topic", &origin.source_topic)] {
-            writer.bind(what, asked)?;
+        for (what, asked) in origin.names() {
+            writer
+                .connection
+                .execute("INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO NOTHING", [what, asked])
+                .at(path)?;
         }
+        origin.check(&writer.connection, path)?;
         Ok(writer)
     }
 
@@ -87,20 +112,6 @@ impl Writer {
             return Err(Error::Missing { path: path.to_owned() });
         }
         Ok(Writer { connection: schema::open_writer(path)?, path: path.to_owned() })
-    }
-
-    fn bind(&self, what: &'static str, asked: &str) -> Result<(), Error> {
-        self.connection
-            .execute("INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO NOTHING", params![what, asked])
-            .at(&self.path)?;
-        let found: String = self
-            .connection
-            .query_row("SELECT value FROM meta WHERE key = ?1", params![what], |row| row.get(0))
-            .at(&self.path)?;
-        if found != asked {
-            return Err(Error::OtherTopic { path: self.path.clone(), what, found, asked: asked.to_owned() });
-        }
-        Ok(())
     }
 
     /// Returns the next offset to read of every partition: where to go on after a restart.

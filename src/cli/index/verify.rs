@@ -40,6 +40,7 @@ pub fn run(settings: &AllSettings, style: &Style, out: &mut Output) -> Result<Ex
     let topic = Topic::open(&config, &config.topics.output)?;
     let mut reader = Reader::open(&config.index.path)?;
     let view = reader.long_view()?;
+    view.check(&indexing::origin(&config))?;
     let places = indexer::places(&topic.name, &topic.id, &view.offsets()?, &topic.ends)
         .map_err(|misfit| Failure::caused_by(Exit::No, "the index is not of this topic as it is now", misfit))?;
     let stretches: Vec<Stretch> = places

@@ -69,6 +69,16 @@ fn another_programs_file_is_refused_untouched() {
 }
 
 #[test]
+fn file_that_is_not_of_sqlite_is_not_written_over() {
+    let scratch = Scratch::new("faults");
+    let path = scratch.path("notes.txt");
+    std::fs::write(&path, "notes of somebody who mistyped index.path").unwrap();
+    let before = std::fs::read(&path).unwrap();
+    assert!(matches!(crate::index::Rebuild::begin(&path, &origin()), Err(Error::Corrupt { .. })));
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
 fn index_of_another_topic_is_refused() {
     let scratch = Scratch::new("faults");
     let path = scratch.path("index.db");
@@ -77,8 +87,11 @@ fn index_of_another_topic_is_refused() {
     assert!(matches!(Writer::open(&path, &other), Err(Error::OtherTopic { what: "topic", .. })));
     let other = Origin { source_topic: "other".to_owned(), ..origin() };
     assert!(matches!(Writer::open(&path, &other), Err(Error::OtherTopic { what: "source_topic", .. })));
+    assert!(matches!(crate::index::Rebuild::begin(&path, &other), Err(Error::OtherTopic { what: "source_topic", .. })));
     let mut reader = reader(&path);
     let view = reader.view().unwrap();
+    assert!(matches!(view.check(&other), Err(Error::OtherTopic { what: "source_topic", .. })));
+    view.check(&origin()).unwrap();
     assert_eq!(view.topic().unwrap().as_deref(), Some("live-sessions"));
     assert_eq!(view.source_topic().unwrap().as_deref(), Some("recording-notifications"));
 }

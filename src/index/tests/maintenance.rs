@@ -118,7 +118,8 @@ fn abandoned_rebuild_is_begun_again() {
 fn corrupt_file_is_replaced_by_a_rebuild() {
     let scratch = Scratch::new("maintenance");
     let path = scratch.path("index.db");
-    std::fs::write(&path, "this is not a database, and it is long enough to be looked at".repeat(100)).unwrap();
+    let noise = "this was a database once, and it is long enough to be looked at".repeat(100);
+    std::fs::write(&path, format!("SQLite format 3\0{noise}")).unwrap();
     let mut rebuild = Rebuild::begin(&path, &origin()).unwrap();
     rebuild.writer().apply(&records(0..3), &[advance(None, 3)]).unwrap();
     rebuild.finish().unwrap();
