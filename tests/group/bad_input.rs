@@ -107,6 +107,16 @@ fn reader_that_has_gone_is_a_quiet_end() {
 }
 
 #[test]
+fn dead_letters_do_not_write_over_a_file() {
+    let files = Files::new("dead-letters-over");
+    let input = files.path("input.ndjson");
+    let before = fs::read(EVENING).unwrap();
+    fs::write(&input, &before).unwrap();
+    check(&run(&[&input, "--dead-letters", &input]), 2, "exists: name a file that does not, or remove it");
+    assert_eq!(fs::read(&input).unwrap(), before);
+}
+
+#[test]
 fn full_disk_is_told() {
     let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
     for format in ["ndjson", "table"] {

@@ -35,9 +35,14 @@ pub struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// Makes the file, or empties it.
+    /// Makes the file. One that is there may be the input, or the dead letters of another run.
     pub fn create(path: &Path) -> Result<DeadLetters, Failure> {
         let file = path.display().to_string();
+        // A pipe or a device holds nothing that could be lost.
+        if path.is_file() {
+            let message = format!("{file} exists: name a file that does not, or remove it");
+            return Err(Failure::new(Exit::Usage, message));
+        }
         match File::create(path) {
             Ok(out) => {
                 Ok(DeadLetters { file, out: BufWriter::new(out), next_offset: BTreeMap::new(), line: Vec::new() })
