@@ -53,6 +53,10 @@ enum Kind {
 
 impl Reports {
     fn note(&self, error: &KafkaError, reason: &str) -> Kind {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            // Comes as an error, and says only that everything was read.
+            return Kind::Other;
+        }
         let kind = kind(error, reason);
         let counter = match kind {
             Kind::Transport => &self.transport,
@@ -409,6 +413,8 @@ mod tests {
         reports.note(&global(RDKafkaErrorCode::Authentication), "first");
         reports.note(&global(RDKafkaErrorCode::Authentication), "second");
         assert!(reports.refusal().unwrap().ends_with("first"));
+        assert_eq!(reports.last(), "second");
+        reports.note(&global(RDKafkaErrorCode::PartitionEOF), "reached the end");
         assert_eq!(reports.last(), "second");
         assert_eq!(reports.counts(), ErrorCounts { transport: 1, auth: 2, timeout: 0, other: 0 });
     }
