@@ -67,7 +67,7 @@ impl<B: Broker> Worker<'_, B> {
         let Some(Owned::Restoring { reducer, since, doubt }) = self.owned.remove(&partition) else { return Ok(()) };
         let Err(failure) = self.start(restored, reducer, since, now) else { return Ok(()) };
         let (Failure::State { .. } | Failure::Restore { .. }) = &failure else { return Err(failure) };
-        let problem = format!("{failure:?}");
+        let problem = super::thread::chain(&failure);
         if doubt.as_ref() == Some(&problem) {
             return Err(failure);
         }
@@ -102,8 +102,8 @@ impl<B: Broker> Worker<'_, B> {
                 let found = committed.map_or("no offset".to_owned(), |committed| format!("offset {committed}"));
                 return Err(state_problem(format!(
                     "the changelog goes to offset {next}, the group has {found}: somebody reset it, the brokers forgot \
-                     it, or {input} is not the input it was. For the same input set it back: kafka-consumer-groups --group \
-                     {group} --topic {input}:{partition} --reset-offsets --to-offset {next} --execute"
+                     it, or {input} is not the input it was. For the same input set it back: kafka-consumer-groups \
+                     --bootstrap-server BROKERS --group {group} --topic {input}:{partition} --reset-offsets --to-offset {next} --execute"
                 )));
             }
             (None, Some(committed)) => {
