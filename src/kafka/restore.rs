@@ -70,6 +70,13 @@ pub enum Error {
         source: Option<Cause>,
     },
 
+    /// The changelog has fewer partitions than the input: stop, a person has to add some (exit 78).
+    #[error(
+        "{topic} has no partition {partition}, and the input has one: give it as many, as `livesession config check --online` \
+         says"
+    )]
+    NoPartition { topic: String, partition: i32 },
+
     /// A transaction in the changelog was not decided in time (exit 69).
     ///
     /// Longer than the transaction timeout and the broker's sweep: it is hanging, and an operator has to abort it.
@@ -349,6 +356,9 @@ impl Restore {
         let late = self.partitions.iter().find(|(_, entry)| !entry.is_reading() && now - entry.since > self.patience);
         match late {
             None => Ok(()),
+            Some((partition, _)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) => {
+                Err(Error::NoPartition { topic: self.topic.clone(), partition: *partition })
+            }
             Some((partition, entry)) => Err(Error::Away {
                 partition: *partition,
                 asking: "its committed offset and log end",

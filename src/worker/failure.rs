@@ -91,6 +91,7 @@ impl From<restore::Error> for Failure {
     fn from(error: restore::Error) -> Failure {
         match error {
             restore::Error::Refused { reason } => Failure::Refused { problem: reason },
+            restore::Error::NoPartition { .. } => Failure::Refused { problem: error.to_string() },
             restore::Error::Away { .. } | restore::Error::Stuck { .. } => Failure::Away { source: error.into() },
             restore::Error::Rebuild { .. } => Failure::Rebuild { source: error.into() },
             restore::Error::Stop { partition, .. } => Failure::State { partition, problem: error.to_string() },

@@ -25,6 +25,7 @@ pub const TESTS: &[Test] = &[
     test("compacted_changelog_is_restored", compacted),
     test("partition_that_was_lost_is_dropped", dropped),
     test("undecided_offset_is_waited_for", undecided_offset),
+    test("changelog_with_too_few_partitions_is_named", short_changelog),
 ];
 
 const fn test(name: &'static str, body: fn(&Broker)) -> Test {
@@ -180,6 +181,23 @@ fn stuck(broker: &Broker) {
     let error = error.unwrap();
     assert!(matches!(error, Error::Stuck { partition: 0, next: 2, end: 3, .. }), "{error}");
     other.abort().unwrap();
+}
+
+/// Partitions were added to the input and not to the changelog.
+fn short_changelog(broker: &Broker) {
+    let world = World::new(broker, 1);
+    let settings = world.settings("a");
+    let group = Consumer::join(&settings, &world.input, Default::default()).unwrap();
+    let probe = Probe::new(&settings, Default::default()).unwrap();
+    let patience = Duration::from_secs(1);
+    let mut restore = Restore::new(&settings, &world.changelog, Default::default()).unwrap().with_patience(patience);
+    restore.begin(1).unwrap();
+    let mut error = None;
+    wait_until(PATIENCE, || {
+        error = restore.step(&group, &probe, SLICE, &mut |_, _, _| ()).err();
+        error.is_some()
+    });
+    assert!(matches!(&error, Some(Error::NoPartition { partition: 1, .. })), "{error:?}");
 }
 
 /// How long the broker may take to compact a log.
