@@ -13,6 +13,7 @@
 //! calls are not used as they come:
 //!
 //! * a commit flushes in whole polls of 100 ms, so the queue is drained first, by librdkafka's own flush;
+//! * commit and abort repeat their request for as long as they may, so each gets what is left until the deadline;
 //! * an abort waits for delivery reports that nobody serves, so a scoped thread serves them;
 //! * an abort right after a commit can be fatal, because the coordinator is still busy with that. Taking the id over anew
 //!   aborts as well, and for certain: no commit was asked for, and the old producer's requests do not survive it;
@@ -23,9 +24,9 @@
 //!
 //! librdkafka speaks a protocol in which a delayed commit request can decide the *next* transaction, and delayed offsets
 //! can turn the group back in it; and it hides that it sent something twice. A new producer has a new epoch, which a
-//! delayed request does not survive. So [`Transactions::begin`] replaces it when the last commit took suspiciously long (a
-//! hidden retry waits for its back-off; an honest commit takes 2 ms), when it failed, when any error was reported, when a
-//! delivery failed, or when an abort did.
+//! delayed request does not survive. So [`Transactions::begin`] replaces it when the last commit or its offsets took suspiciously
+//! long (a hidden retry waits for its back-off; an honest commit takes 2 ms), when it failed, when any error was reported,
+//! when a delivery failed, or when an abort did.
 
 use std::cell::RefCell;
 use std::sync::Arc;
