@@ -122,7 +122,7 @@ fn reset(broker: &Broker) {
         deployment.reset_offset(1, wrong);
         let found = format!("offset {wrong}");
         let repair = format!(
-            "kafka-consumer-groups --group {} --topic {}:1 --reset-offsets --to-offset {next}",
+            "kafka-consumer-groups --bootstrap-server BROKERS --group {} --topic {}:1 --reset-offsets --to-offset {next}",
             deployment.name, deployment.input
         );
         assert_refused(&mut deployment.start("a"), 70, &["partition 1", &found, &repair]);
