@@ -78,11 +78,10 @@ impl Rebuild {
     /// another topic is not to be overwritten.
     pub fn begin(live: &Path, origin: &Origin) -> Result<Rebuild, Error> {
         if live.exists() {
-            match schema::open_reader(live) {
-                Ok(connection) => origin.check(&connection, live)?,
+            match schema::open_reader(live).and_then(|connection| origin.check(&connection, live)) {
                 // A corrupt index is the best reason to fill it anew, and an older one is written over.
+                Ok(()) | Err(Error::Older { .. }) => {}
                 Err(Error::Corrupt { .. }) if is_sqlite(live) => {}
-                Err(Error::Older { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
