@@ -355,10 +355,7 @@ impl View<'_> {
     }
 
     fn meta(&self, key: &str) -> Result<Option<String>, Error> {
-        self.transaction
-            .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
-            .optional()
-            .at(self.path)
+        meta(&self.transaction, key).at(self.path)
     }
 
     /// Returns the next offset to read of every partition, by topic id and partition.
@@ -369,6 +366,10 @@ impl View<'_> {
     pub fn offsets(&self) -> Result<Vec<(String, i32, i64)>, Error> {
         offsets(&self.transaction).at(self.path)
     }
+}
+
+pub(super) fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0)).optional()
 }
 
 pub(super) fn offsets(connection: &Connection) -> rusqlite::Result<Vec<(String, i32, i64)>> {

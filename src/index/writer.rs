@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params};
 
 use super::error::{At, Error};
-use super::names;
 use super::rows::{Record, Session};
 use super::schema;
+use super::{names, query};
 
 /// What the file is an index of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,11 +32,7 @@ impl Origin {
     /// Refuses a file that says it was filled from elsewhere.
     pub(super) fn check(&self, connection: &Connection, path: &Path) -> Result<(), Error> {
         for (what, asked) in self.names() {
-            let found: Option<String> = connection
-                .query_row("SELECT value FROM meta WHERE key = ?1", [what], |row| row.get(0))
-                .optional()
-                .at(path)?;
-            if let Some(found) = found.filter(|found| found != asked) {
+            if let Some(found) = query::meta(connection, what).at(path)?.filter(|found| found != asked) {
                 return Err(Error::OtherTopic { path: path.to_owned(), what, found, asked: asked.to_owned() });
             }
         }
@@ -120,7 +116,7 @@ impl Writer {
     ///
     /// What SQLite said.
     pub fn offsets(&self) -> Result<Vec<(String, i32, i64)>, Error> {
-        super::query::offsets(&self.connection).at(&self.path)
+        query::offsets(&self.connection).at(&self.path)
     }
 
     /// Writes a batch: records in the order of the topic, and the offsets that they were read up to.

@@ -103,7 +103,8 @@ impl<B: Broker> Worker<'_, B> {
                 return Err(state_problem(format!(
                     "the changelog goes to offset {next}, the group has {found}: somebody reset it, the brokers forgot \
                      it, or {input} is not the input it was. For the same input set it back: kafka-consumer-groups \
-                     --bootstrap-server BROKERS --group {group} --topic {input}:{partition} --reset-offsets --to-offset {next} --execute"
+                     --bootstrap-server BROKERS --group {group} --topic {input}:{partition} --reset-offsets --to-offset \
+                     {next} --execute"
                 )));
             }
             (None, Some(committed)) => {

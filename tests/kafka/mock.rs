@@ -231,6 +231,13 @@ fn unknown_outcome() {
     assert_eq!(outcome(&transactions.begin()), Outcome::Stop);
 }
 
+/// Asserts that the next transaction has another producer, which leaves no doubt.
+fn assert_replaced(transactions: &Transactions) {
+    assert!(transactions.needs_replacement());
+    transactions.begin().unwrap();
+    assert!(!transactions.needs_replacement());
+}
+
 fn failed_delivery() {
     let world = World::new();
     let transactions = world.begun();
@@ -241,9 +248,7 @@ fn failed_delivery() {
     let Error::Abort { source, .. } = &error else { panic!("{error:?}") };
     assert!(source.to_string().contains("size too large"), "{source}");
     transactions.abort().unwrap();
-    assert!(transactions.needs_replacement());
-    transactions.begin().unwrap();
-    assert!(!transactions.needs_replacement());
+    assert_replaced(&transactions);
 }
 
 fn slow_commit() {
@@ -252,9 +257,7 @@ fn slow_commit() {
     // The request is swallowed with its connection; librdkafka sends another one and says nothing.
     world.cluster.request_errors(Api::EndTxn, &[Code::RD_KAFKA_RESP_ERR__TRANSPORT]);
     world.commit(&transactions).unwrap();
-    assert!(transactions.needs_replacement());
-    transactions.begin().unwrap();
-    assert!(!transactions.needs_replacement());
+    assert_replaced(&transactions);
 }
 
 /// The commit itself is quick, and no error is reported.
@@ -263,9 +266,7 @@ fn repeated_offsets() {
     let transactions = world.begun();
     world.cluster.request_errors(Api::TxnOffsetCommit, &[Code::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS]);
     world.commit(&transactions).unwrap();
-    assert!(transactions.needs_replacement());
-    transactions.begin().unwrap();
-    assert!(!transactions.needs_replacement());
+    assert_replaced(&transactions);
 }
 
 /// Between two transactions, where no call fails.
@@ -280,8 +281,7 @@ fn reported_error() {
     });
     assert!(is_noticed, "nothing was reported");
     world.cluster.broker_up(-1).unwrap();
-    transactions.begin().unwrap();
-    assert!(!transactions.needs_replacement());
+    assert_replaced(&transactions);
 }
 
 fn honest_commit() {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use livesession::clock;
 use livesession::kafka::consumer::Consumer;
 use livesession::kafka::restore::{Error, Probe, Progress, Restore, Restored};
 use livesession::kafka::transaction::Transactions;
@@ -160,44 +159,39 @@ fn open_tail(broker: &Broker) {
     assert!(applied.is_empty(), "{applied:?}");
 }
 
-fn stuck(broker: &Broker) {
-    let world = World::new(broker, 1);
+/// How long a restore may wait here.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// Returns why a restore without much patience failed.
+fn failure(world: &World, partition: i32) -> Error {
     let settings = world.settings("a");
-    let (client, _) = world.join("a");
-    write(&world, &client, 0, &[("a", Some("1"))], 1);
-    let other = open(&world, 3);
     let group = Consumer::join(&settings, &world.input, Default::default()).unwrap();
     let probe = Probe::new(&settings, Default::default()).unwrap();
-    let patience = Duration::from_secs(1);
-    let mut restore = Restore::new(&settings, &world.changelog, Default::default()).unwrap().with_patience(patience);
-    restore.begin(0).unwrap();
-    let begun = clock::instant();
+    let mut restore = Restore::new(&settings, &world.changelog, Default::default()).unwrap().with_patience(SHORT);
+    restore.begin(partition).unwrap();
     let mut error = None;
     assert!(wait_until(PATIENCE, || {
         error = restore.step(&group, &probe, SLICE, &mut |_, _, _| ()).err();
         error.is_some()
     }));
-    assert!(begun.elapsed() > patience);
-    let error = error.unwrap();
+    error.unwrap()
+}
+
+fn stuck(broker: &Broker) {
+    let world = World::new(broker, 1);
+    let (client, _) = world.join("a");
+    write(&world, &client, 0, &[("a", Some("1"))], 1);
+    let other = open(&world, 3);
+    let (error, took) = timed(|| failure(&world, 0));
+    assert!(took > SHORT);
     assert!(matches!(error, Error::Stuck { partition: 0, next: 2, end: 3, .. }), "{error}");
     other.abort().unwrap();
 }
 
 /// Partitions were added to the input and not to the changelog.
 fn short_changelog(broker: &Broker) {
-    let world = World::new(broker, 1);
-    let settings = world.settings("a");
-    let group = Consumer::join(&settings, &world.input, Default::default()).unwrap();
-    let probe = Probe::new(&settings, Default::default()).unwrap();
-    let patience = Duration::from_secs(1);
-    let mut restore = Restore::new(&settings, &world.changelog, Default::default()).unwrap().with_patience(patience);
-    restore.begin(1).unwrap();
-    let mut error = None;
-    wait_until(PATIENCE, || {
-        error = restore.step(&group, &probe, SLICE, &mut |_, _, _| ()).err();
-        error.is_some()
-    });
-    assert!(matches!(&error, Some(Error::NoPartition { partition: 1, .. })), "{error:?}");
+    let error = failure(&World::new(broker, 1), 1);
+    assert!(matches!(error, Error::NoPartition { partition: 1, .. }), "{error}");
 }
 
 /// How long the broker may take to compact a log.
