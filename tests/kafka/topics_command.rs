@@ -71,6 +71,8 @@ fn create_twice(broker: &Broker) {
     let deployment = Deployment::with_topics(broker, 3);
     let before = deployment.topics();
     assert_eq!(outcomes(&deployment, CREATE), ["exists"; 5]);
+    let told = &deployment.json(&["topics", "create"])[0];
+    assert!(told.get("partitions").is_none() && told.get("settings").is_none(), "what was wished for: {told}");
     assert_eq!(outcomes(&deployment, &["topics", "create"]), ["exists"; 4], "the input is not even looked at");
     assert_eq!(deployment.topics(), before);
 }

@@ -151,7 +151,7 @@ fn rehearse(config: &Config, admin: &Admin, topics: &[NewTopicSettings], out: &m
     let mut found = check::look(config, admin).map_err(startup::admin_failure)?;
     for topic in topics {
         let exists = found.iter().any(|entry| entry.name == topic.name && entry.topic.is_some());
-        print::outcome(topic, if exists { "exists" } else { "would_create" }, out)?;
+        if exists { print::exists(topic, out)? } else { print::made(topic, "would_create", out)? }
     }
     // A missing input has failed before, and everything else that is missing would be made.
     found.retain(|entry| entry.topic.is_some());
@@ -160,8 +160,10 @@ fn rehearse(config: &Config, admin: &Admin, topics: &[NewTopicSettings], out: &m
 
 fn create(config: &Config, admin: &Admin, topics: &[NewTopicSettings], out: &mut Output) -> Result<(), Failure> {
     for topic in topics {
-        let created = admin.create(topic).map_err(startup::admin_failure)?;
-        print::outcome(topic, if created == Creation::Created { "created" } else { "exists" }, out)?;
+        match admin.create(topic).map_err(startup::admin_failure)? {
+            Creation::Created => print::made(topic, "created", out)?,
+            Creation::Existed => print::exists(topic, out)?,
+        }
     }
     out.flush()?;
     // Brokers hear of a new topic a moment later than the controller.

@@ -75,13 +75,20 @@ fn resource_name(topic: &str) -> String {
     small.trim_matches(|end: char| !end.is_ascii_alphanumeric()).to_owned()
 }
 
-/// Writes what was done with a topic: a line for people, an object for programs.
-pub fn outcome(topic: &NewTopicSettings, outcome: &str, out: &mut Output) -> Result<(), Failure> {
+/// Writes that a topic was there already. What it is like is told by the checks, where it matters.
+pub fn exists(topic: &NewTopicSettings, out: &mut Output) -> Result<(), Failure> {
+    if out.is_terminal() {
+        return out.line(&format!("exists: {}", topic.name));
+    }
+    out.line(&serde_json::json!({ "topic": topic.name, "outcome": "exists" }).to_string())
+}
+
+/// Writes how a topic was made, or would be: a line for people, an object for programs.
+pub fn made(topic: &NewTopicSettings, outcome: &str, out: &mut Output) -> Result<(), Failure> {
     if out.is_terminal() {
         let settings: Vec<_> = topic.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let what = if outcome == "exists" { String::new() } else { format!(" with {}", settings.join(" ")) };
-        let verb = outcome.replace('_', " ");
-        return out.line(&format!("{verb}: {}, {} partitions{what}", topic.name, topic.partitions));
+        let (verb, settings) = (outcome.replace('_', " "), settings.join(" "));
+        return out.line(&format!("{verb}: {}, {} partitions with {settings}", topic.name, topic.partitions));
     }
     let settings: serde_json::Map<_, _> =
         topic.settings.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
