@@ -146,10 +146,10 @@ fn quoted(cell: &str) -> String {
     if cell.contains([',', '"', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.to_owned() }
 }
 
-/// Shows control characters instead of obeying them, and those that turn the direction of writing.
+/// Shows control characters instead of obeying them, and those that end a line or turn the direction of writing.
 pub fn visible(text: &str) -> String {
     let is_harmful = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     if !text.contains(is_harmful) {
         return text.to_owned();
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn control_characters_are_shown_and_not_obeyed() {
         assert_eq!(visible("房间 7"), "房间 7");
-        assert_eq!(visible("\u{1b}[2J\u{202e}x"), "\\u{1b}[2J\\u{202e}x");
+        assert_eq!(visible("\u{1b}[2J\u{202e}x\u{2028}"), "\\u{1b}[2J\\u{202e}x\\u{2028}");
     }
 
     #[test]

@@ -117,6 +117,18 @@ fn dead_letters_do_not_write_over_a_file() {
 }
 
 #[test]
+fn harmful_characters_of_a_name_are_shown_to_people() {
+    let stream = "a\u{202e}b\u{2028}";
+    let notification = segment(stream, "f", 0, 60);
+    for arguments in [&["--format", "table"][..], &["--explain", stream]] {
+        let ended = run_with(&[arguments, &["--close-all"]].concat(), notification.as_bytes());
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        assert!(ended.stdout.contains(r"a\u{202e}b\u{2028}"), "{arguments:?}: {}", ended.stdout);
+        assert!(!ended.stdout.contains('\u{202e}'), "{arguments:?}: {}", ended.stdout);
+    }
+}
+
+#[test]
 fn full_disk_is_told() {
     let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
     for format in ["ndjson", "table"] {

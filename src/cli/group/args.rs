@@ -22,7 +22,7 @@ pub struct Args {
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub format: Option<Format>,
 
-    /// Write refused records to this file, as lines of `kcat -J`
+    /// Write refused records to this new file, as lines of `kcat -J`
     #[arg(long, value_name = "FILE")]
     pub dead_letters: Option<PathBuf>,
 

@@ -8,6 +8,7 @@ use super::args::{Args, Format};
 use super::index_file::IndexFile;
 use super::replay::Mode;
 use super::{Setup, explain, tell, what_if};
+use crate::cli::answer::visible;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Output;
 use crate::grouping::{Policy, Publication, Status};
@@ -112,7 +113,7 @@ impl<'o> Sink<'o> {
             Kind::Kept(sessions) => {
                 if let Some(what) = &args.explain {
                     match explain::explain(what, &sessions, policy) {
-                        Some(explanation) => text = explanation,
+                        Some(explanation) => text = explanation.lines().map(|line| visible(line) + "\n").collect(),
                         None => {
                             answer = Err(Failure::new(Exit::No, format!("no session and no stream is called {what}")));
                         }
@@ -140,7 +141,7 @@ fn row(publication: &Publication) -> [String; COLUMNS.len()] {
     };
     let state = if head.revision > 1 { format!("{state}, revision {}", head.revision) } else { state };
     [
-        stream.to_string(),
+        visible(stream),
         seconds(head.start),
         seconds(head.end),
         head.end.since(head.start).to_string(),
