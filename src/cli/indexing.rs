@@ -63,6 +63,11 @@ pub fn origin(config: &Config) -> Origin {
 pub fn check_file(config: &Config) -> Result<(), Failure> {
     match Writer::open(&config.index.path, &origin(config)) {
         Ok(_) | Err(index::Error::Busy { .. }) => Ok(()),
+        Err(error @ index::Error::OtherTopic { what: "source_topic", .. }) => {
+            let message = "cannot keep an index of another input: set topics.input back, or use a new application_id, output \
+                           topic and index.path";
+            Err(Failure::caused_by(Exit::Config, message, error))
+        }
         Err(error) => {
             let why = indexer::Failure::from(error);
             let message = "cannot keep an index: correct index.path, or set index.enabled to false";

@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "full_disk_is_waited_for_and_nothing_is_lost", body: Body::Mounting(full) },
     Test { name: "read_only_disk_is_told_and_nothing_is_lost", body: Body::Mounting(read_only) },
     Test { name: "file_of_a_newer_program_is_left_alone", body: Body::Shared(newer) },
+    Test { name: "file_of_another_input_is_left_alone", body: Body::Shared(other_input) },
     Test { name: "corrupt_file_is_told_and_filled_again", body: Body::Shared(corrupt) },
 ];
 
@@ -203,6 +204,28 @@ fn newer(broker: &Broker) {
     }
     assert!(fs::read(&indexed.path).unwrap() == before, "not a byte was written");
     set_version(known);
+    goes_on(&indexed, &traffic);
+}
+
+/// As when `topics.input` was changed, or `index.path` mistyped.
+fn other_input(broker: &Broker) {
+    let (indexed, traffic) = (Indexed::new(broker, 1), Traffic::generate(45, 1, 40));
+    filled(&indexed, &traffic);
+    let name = |input: &str| {
+        let connection = Connection::open(&indexed.path).unwrap();
+        connection.execute("UPDATE meta SET value = ?1 WHERE key = 'source_topic'", [input]).unwrap();
+    };
+    name("theirs");
+    let before = all(&indexed.path);
+    let log = refused(&indexed, 78);
+    assert!(log.contains("set topics.input back"), "{log}");
+    for arguments in [&["index", "verify"][..], &["index", "rebuild", "--yes"]] {
+        let run = indexed.command(arguments);
+        assert_eq!(run.code, 78, "{arguments:?}: {run:?}");
+        assert!(run.stderr.contains("is of source_topic \"theirs\", not"), "{arguments:?}: {run:?}");
+    }
+    assert_eq!(all(&indexed.path), before);
+    name(&indexed.deployment.input);
     goes_on(&indexed, &traffic);
 }
 
