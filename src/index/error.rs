@@ -36,9 +36,10 @@ pub enum Error {
     },
 
     /// The path, or the rights to it.
-    #[error("cannot open index {}", path.display())]
+    #[error("cannot open index {}: {why}", path.display())]
     Unopenable {
         path: PathBuf,
+        why: &'static str,
         #[source]
         source: rusqlite::Error,
     },
@@ -128,11 +129,26 @@ impl Error {
             }
             Some(ErrorCode::DiskFull) => Error::Full { path, source },
             Some(ErrorCode::ReadOnly) => Error::ReadOnly { path, source },
-            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Error::Unopenable { path, source },
-            Some(ErrorCode::SystemIoFailure) => Error::Io { path, source },
+            // Reading a directory fails below SQLite.
+            Some(ErrorCode::SystemIoFailure) if !path.is_dir() => Error::Io { path, source },
+            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::SystemIoFailure) => {
+                Error::Unopenable { why: why_unopenable(&path), path, source }
+            }
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::Corrupt { path, source },
             _ => Error::Sql { path, source },
         }
+    }
+}
+
+/// Finds out what SQLite does not say.
+fn why_unopenable(path: &Path) -> &'static str {
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    if path.is_dir() {
+        "it is a directory"
+    } else if directory.is_some_and(|directory| !directory.is_dir()) {
+        "its directory does not exist"
+    } else {
+        "no right to it, or a read-only disk"
     }
 }
 

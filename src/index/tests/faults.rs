@@ -165,6 +165,11 @@ fn path_that_cannot_hold_a_file_is_named() {
     assert!(matches!(open(&file.join("index.db")), Err(Error::Unopenable { .. })));
     assert!(matches!(open(&scratch.path("no/such/directory/index.db")), Err(Error::Unopenable { .. })));
     assert!(matches!(open(file.parent().unwrap()), Err(Error::Unopenable { .. })), "a directory");
+    let rebuilt = crate::index::Rebuild::begin(file.parent().unwrap(), &origin());
+    assert!(matches!(rebuilt, Err(Error::Unopenable { .. })), "a directory, read");
+    let problem = |path: &Path| open(path).err().unwrap().to_string();
+    assert!(problem(&scratch.path("no/such/directory/index.db")).ends_with("its directory does not exist"));
+    assert!(problem(file.parent().unwrap()).ends_with("it is a directory"));
 }
 
 #[test]
