@@ -251,22 +251,23 @@ fn failed_delivery() {
     assert_replaced(&transactions);
 }
 
-fn slow_commit() {
+/// Commits a transaction of which librdkafka sends one request again and says nothing.
+fn assert_repetition_is_noticed(api: Api, answer: Code) {
     let world = World::new();
     let transactions = world.begun();
-    // The request is swallowed with its connection; librdkafka sends another one and says nothing.
-    world.cluster.request_errors(Api::EndTxn, &[Code::RD_KAFKA_RESP_ERR__TRANSPORT]);
+    world.cluster.request_errors(api, &[answer]);
     world.commit(&transactions).unwrap();
     assert_replaced(&transactions);
 }
 
+/// The request is swallowed with its connection.
+fn slow_commit() {
+    assert_repetition_is_noticed(Api::EndTxn, Code::RD_KAFKA_RESP_ERR__TRANSPORT);
+}
+
 /// The commit itself is quick, and no error is reported.
 fn repeated_offsets() {
-    let world = World::new();
-    let transactions = world.begun();
-    world.cluster.request_errors(Api::TxnOffsetCommit, &[Code::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS]);
-    world.commit(&transactions).unwrap();
-    assert_replaced(&transactions);
+    assert_repetition_is_noticed(Api::TxnOffsetCommit, Code::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS);
 }
 
 /// Between two transactions, where no call fails.
