@@ -26,12 +26,16 @@ pub const TESTS: &[Test] = &[
     test("every_answer_to_an_init_has_one_meaning", inits),
     test("unknown_outcome_is_not_survived", unknown_outcome),
     test("failed_delivery_replaces_the_producer", failed_delivery),
+    test("begun_transaction_is_not_begun_again", second_begin),
+    test("refused_commit_replaces_the_producer", refused_commit),
     test("slow_commit_replaces_the_producer", slow_commit),
+    test("slow_abort_replaces_the_producer", slow_abort),
     test("offsets_sent_twice_replace_the_producer", repeated_offsets),
     test("reported_error_replaces_the_producer", reported_error),
     test("honest_commit_keeps_the_producer", honest_commit),
     test("full_queue_is_served", full_queue),
     test("silent_broker_is_given_up_at_the_deadline", silent_broker),
+    test("records_that_nobody_takes_are_given_up_at_the_deadline", silent_leader),
     test("coordinator_that_does_not_decide_is_given_up_at_the_deadline", silent_coordinator),
 ];
 
@@ -196,6 +200,8 @@ fn aborts() {
             transactions.begin().unwrap();
             transactions.send(&record()).unwrap();
             world.commit(&transactions).unwrap();
+        } else {
+            assert_eq!(outcome(&transactions.begin()), Outcome::Stop, "{result:?}");
         }
         result
     });
@@ -231,6 +237,13 @@ fn unknown_outcome() {
     assert_eq!(outcome(&transactions.begin()), Outcome::Stop);
 }
 
+fn second_begin() {
+    let world = World::new();
+    let transactions = world.begun();
+    assert_eq!(outcome(&transactions.begin()), Outcome::Stop);
+    world.commit(&transactions).unwrap();
+}
+
 /// Asserts that the next transaction has another producer, which leaves no doubt.
 fn assert_replaced(transactions: &Transactions) {
     assert!(transactions.needs_replacement());
@@ -251,6 +264,16 @@ fn failed_delivery() {
     assert_replaced(&transactions);
 }
 
+/// Offsets that were refused may have been sent twice, and the other time may come late.
+fn refused_commit() {
+    let world = World::new();
+    let transactions = world.begun();
+    world.cluster.request_errors(Api::TxnOffsetCommit, &[Code::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION]);
+    assert_eq!(outcome(&world.commit(&transactions)), Abort);
+    transactions.abort().unwrap();
+    assert_replaced(&transactions);
+}
+
 /// Commits a transaction of which librdkafka sends one request again and says nothing.
 fn assert_repetition_is_noticed(api: Api, answer: Code) {
     let world = World::new();
@@ -263,6 +286,14 @@ fn assert_repetition_is_noticed(api: Api, answer: Code) {
 /// The request is swallowed with its connection.
 fn slow_commit() {
     assert_repetition_is_noticed(Api::EndTxn, Code::RD_KAFKA_RESP_ERR__TRANSPORT);
+}
+
+fn slow_abort() {
+    let world = World::new();
+    let transactions = world.begun();
+    world.cluster.request_errors(Api::EndTxn, &[Code::RD_KAFKA_RESP_ERR__TRANSPORT]);
+    transactions.abort().unwrap();
+    assert_replaced(&transactions);
 }
 
 /// The commit itself is quick, and no error is reported.
@@ -317,6 +348,17 @@ fn silent_broker() {
     let (result, took) = timed(|| transactions.commit(&[(0, 1)], &world.member(), SHORT));
     assert_eq!(outcome(&result), Rebuild, "{result:?}");
     assert!(took < SHORT + Duration::from_secs(1), "{took:?}");
+}
+
+/// The coordinator is well, and the records would be tried until the transaction is too old.
+fn silent_leader() {
+    let world = World::new();
+    let transactions = world.begun();
+    world.cluster.request_errors(Api::Produce, &[Code::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS; 1_000]);
+    transactions.send(&record()).unwrap();
+    let (result, took) = timed(|| transactions.commit(&[(0, 1)], &world.member(), SHORT));
+    assert_eq!(outcome(&result), Abort, "{result:?}");
+    assert!((SHORT..SHORT + Duration::from_secs(1)).contains(&took), "{took:?}");
 }
 
 /// librdkafka asks again for as long as nobody stops it.
