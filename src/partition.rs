@@ -218,6 +218,11 @@ impl Partition {
         }
     }
 
+    /// Passes offsets that no record will ever have: those of transaction markers and of what was aborted.
+    pub fn pass(&mut self, next_offset: Offset) {
+        self.next_offset = self.next_offset.max(next_offset);
+    }
+
     /// Returns whether [`Partition::punctuate`] would move the watermark.
     pub fn punctuate(&mut self, now: Timestamp) -> bool {
         self.grouper.punctuate(now)

@@ -93,11 +93,13 @@ impl Grouper {
                 grouper.schedule(session);
             }
         }
-        grouper.clock = saved.clock;
         grouper.forgotten = saved.forgotten;
         if let Some(forgotten) = saved.forgotten {
             lingering.extend(grouper.forget_again(forgotten));
         }
+        // Only now: by the watermark the hints of a stream that was just emptied could be dropped as well, and those the
+        // changelog still has.
+        grouper.clock = saved.clock;
         Ok((grouper, lingering))
     }
 

@@ -31,7 +31,7 @@ use tracing::{debug, info, warn};
 
 use crate::clock;
 use crate::failpoint;
-use crate::kafka::{self, Broker, Input, consumer};
+use crate::kafka::{self, Broker, Input};
 use crate::metrics::{self, Counts, Metrics, Phase};
 use crate::partition::{Outcome, Partition, Record};
 use crate::time::Timestamp;
@@ -39,6 +39,7 @@ use crate::wire::changelog::Reducer;
 use crate::wire::notification::{Decoder, Reason};
 
 mod failure;
+mod idle;
 mod publish;
 mod refuse;
 mod restore;
@@ -67,9 +68,6 @@ const RESTORE_SLICE: Duration = Duration::from_millis(50);
 /// How often idle partitions are looked at.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
 
-/// How long idle partitions are left alone after a broker did not say where a log ends: waiting for it stalls the others.
-const IDLE_PAUSE: Duration = Duration::from_secs(10);
-
 /// How long a commit may take when partitions are about to be given away.
 const REVOKE_BUDGET: Duration = Duration::from_secs(5);
 
@@ -96,6 +94,8 @@ pub struct Worker<'b, B: Broker> {
     /// How many records may still be read before the next slice of restoring.
     before_restore: usize,
     sizes_shown: Duration,
+    /// How many sessions a transaction publishes at most: less than the setting after one that failed.
+    slice: usize,
     /// When what is left over may be tried again after an abort.
     not_before: Duration,
     errors: kafka::ErrorCounts,
@@ -132,10 +132,20 @@ struct Transaction {
     touched: BTreeSet<i32>,
 }
 
+impl Transaction {
+    /// Takes a partition in, unless it is in already: its offset is committed, and its state can be rolled back.
+    fn touch(&mut self, partition: i32, state: &mut Partition) {
+        if self.touched.insert(partition) {
+            state.begin();
+        }
+    }
+}
+
 impl<'b, B: Broker> Worker<'b, B> {
     pub fn new(broker: &'b B, settings: Arc<Settings>, metrics: Arc<Metrics>) -> Worker<'b, B> {
         let decoder = Decoder::new(settings.rules);
         let counts = metrics.counts();
+        let slice = settings.slice;
         Worker {
             broker,
             settings,
@@ -149,6 +159,7 @@ impl<'b, B: Broker> Worker<'b, B> {
             idle_not_before: Duration::ZERO,
             before_restore: 0,
             sizes_shown: Duration::ZERO,
+            slice,
             not_before: Duration::ZERO,
             errors: kafka::ErrorCounts::default(),
             is_member: false,
@@ -256,9 +267,7 @@ impl<'b, B: Broker> Worker<'b, B> {
             return Ok(());
         }
         let transaction = begin(self.broker, &mut self.transaction)?;
-        if transaction.touched.insert(partition) {
-            running.state.begin();
-        }
+        transaction.touch(partition, &mut running.state);
         let watermark = running.state.watermark();
         let timestamp = record.timestamp().and_then(Timestamp::from_ms);
         let input = Record { offset, timestamp, value: record.value() };
@@ -294,43 +303,13 @@ impl<'b, B: Broker> Worker<'b, B> {
                     _ => metrics::Outcome::Rejected,
                 });
                 counts.dead_letter(reason.as_str());
-                self.send_dead_letter(record, timestamp, reason)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Advances the clocks of idle partitions (rule 11), each in a transaction like everything else.
-    fn punctuate(&mut self, now: Now) -> Result<(), Failure> {
-        if now.elapsed < self.idle_not_before {
-            return Ok(());
-        }
-        for (partition, owned) in &mut self.owned {
-            let Owned::Running(running) = owned else { continue };
-            if now.elapsed.saturating_sub(running.moved) < self.settings.idle_after
-                || !running.state.would_punctuate(now.wall)
-            {
-                continue;
-            }
-            match is_read_to_its_end(self.broker, *partition, &running.state) {
-                Ok(true) => {}
-                Ok(false) => continue,
-                Err(consumer::Error::Retry { .. }) => {
-                    // Each question without an answer holds up all partitions. The next one goes to the next partition.
-                    debug!(partition, "nobody says where the log of an idle partition ends");
-                    running.moved = now.elapsed;
-                    self.idle_not_before = now.elapsed + IDLE_PAUSE;
-                    break;
+                match self.send_dead_letter(record, timestamp, reason) {
+                    Err(kafka::transaction::Error::Abort { doing, source }) => {
+                        self.metrics.transaction(metrics::Transaction::Aborted, Duration::ZERO);
+                        return self.try_again(doing, &source, now);
+                    }
+                    sent => sent?,
                 }
-                Err(error) => return Err(error.into()),
-            }
-            let transaction = begin(self.broker, &mut self.transaction)?;
-            if transaction.touched.insert(*partition) {
-                running.state.begin();
-            }
-            if running.state.punctuate(now.wall) {
-                self.counts.advance(metrics::Advance::Punctuation);
-                debug!(partition, watermark = %now.wall, "advanced the watermark of an idle partition");
             }
         }
         Ok(())
@@ -372,10 +351,8 @@ impl<'b, B: Broker> Worker<'b, B> {
         begin(self.broker, &mut self.transaction)?;
         let Some(mut transaction) = self.transaction.take() else { return Ok(()) };
         for partition in unsettled {
-            if transaction.touched.insert(partition)
-                && let Some(Owned::Running(running)) = self.owned.get_mut(&partition)
-            {
-                running.state.begin();
+            if let Some(Owned::Running(running)) = self.owned.get_mut(&partition) {
+                transaction.touch(partition, &mut running.state);
             }
         }
         let start = clock::instant();
@@ -391,6 +368,7 @@ impl<'b, B: Broker> Worker<'b, B> {
                 }
                 self.metrics.commit(&self.counts, clock::now());
                 self.counts.clear();
+                self.slice = (self.slice * 2).min(self.settings.slice);
                 self.metrics.transaction(metrics::Transaction::Committed, took);
                 self.show_watermarks(&transaction.touched);
                 debug!(records = transaction.records, partitions = transaction.touched.len(), "committed");
@@ -398,11 +376,8 @@ impl<'b, B: Broker> Worker<'b, B> {
             }
             Err(kafka::transaction::Error::Abort { doing, source }) => {
                 self.metrics.transaction(metrics::Transaction::Aborted, took);
-                warn!(doing, error = %source, records = transaction.records, "transaction failed, trying again");
                 self.transaction = Some(transaction);
-                // Records are read again first; what needs none must not be tried in a tight loop.
-                self.not_before = now.elapsed + self.settings.commit_interval;
-                self.abort()
+                self.try_again(doing, &source, now)
             }
             Err(error) => {
                 let outcome = match error {
@@ -413,6 +388,17 @@ impl<'b, B: Broker> Worker<'b, B> {
                 Err(error.into())
             }
         }
+    }
+
+    /// Gives up a transaction that failed; what it was to do is done again, in smaller slices.
+    fn try_again(&mut self, doing: &str, source: &kafka::Cause, now: Now) -> Result<(), Failure> {
+        let records = self.transaction.as_ref().map_or(0, |transaction| transaction.records);
+        warn!(doing, error = %source, records, "transaction failed, trying again");
+        // Records are read again first; what needs none must not be tried in a tight loop.
+        self.not_before = now.elapsed + self.settings.commit_interval;
+        // Long sessions can make a slice that takes longer to deliver than a transaction may last.
+        self.slice = (self.slice / 2).max(1);
+        self.abort()
     }
 
     /// Gives up the transaction and goes back to where the last one ended.
@@ -464,14 +450,4 @@ fn begin<'t, B: Broker>(broker: &B, transaction: &'t mut Option<Transaction>) ->
         *transaction = Some(Transaction { since: None, records: 0, touched: BTreeSet::new() });
     }
     transaction.as_mut().ok_or(Failure::Defect { what: "no transaction although one was begun" })
-}
-
-/// Returns whether a partition is read to the end of its log, open transactions counted.
-///
-/// The end that a reader of committed records sees is not enough: behind an open transaction of a producer there may be
-/// records that would be late once punctuation has moved the clock.
-fn is_read_to_its_end<B: Broker>(broker: &B, partition: i32, state: &Partition) -> Result<bool, consumer::Error> {
-    let ends = broker.log_ends(partition, Duration::from_secs(1))?;
-    // Transaction markers take offsets that no record has; the consumer's position passes them.
-    Ok(state.next_offset().max(broker.position(partition).unwrap_or(0)) >= ends.end)
 }

@@ -22,9 +22,12 @@ impl<B: Broker> Worker<'_, B> {
         weakness::hold(transaction.records);
         let start = clock::instant();
         let mut offsets = Vec::with_capacity(transaction.touched.len());
+        // Shared by the partitions: a night that ends ends for all of them.
+        let mut room = self.slice;
         for partition in &transaction.touched {
             let Some(Owned::Running(running)) = self.owned.get_mut(partition) else { continue };
-            let publications = running.state.settle(self.settings.slice);
+            let publications = running.state.settle(room);
+            room = room.saturating_sub(publications.len());
             running.has_more = running.state.is_unsettled();
             let records = running.state.prepare();
             self.counts.forgotten(*partition, running.state.sessions_forgotten());

@@ -8,7 +8,7 @@
 
 use tracing::warn;
 
-use super::{Failure, Worker};
+use super::Worker;
 use crate::kafka::{self, Broker, Header, Outgoing};
 use crate::time::Timestamp;
 use crate::wire::dead_letter::{self, Refused};
@@ -46,7 +46,7 @@ impl<B: Broker> Worker<'_, B> {
         record: &kafka::Record<'_>,
         timestamp: Option<Timestamp>,
         reason: Reason,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), kafka::transaction::Error> {
         let (partition, offset) = (record.partition(), record.offset());
         tracing::trace!(partition, offset, reason = reason.as_str(), "refused record");
         let headers = record.headers();
@@ -94,8 +94,7 @@ impl<B: Broker> Worker<'_, B> {
             value: record.value().filter(|_| fit.value),
             headers: &headers,
             timestamp: None,
-        })?;
-        Ok(())
+        })
     }
 }
 

@@ -27,11 +27,8 @@ impl<B: Broker> Worker<'_, B> {
         Ok(())
     }
 
-    /// Restores a slice of what was assigned.
+    /// Restores a slice of what was assigned. With nothing to restore it lets go of what was taken away meanwhile.
     pub(super) fn step_restore(&mut self, now: Now) -> Result<(), Failure> {
-        if self.restoring() == 0 {
-            return Ok(());
-        }
         let start = clock::instant();
         let mut unreadable: Option<(i32, changelog::Error)> = None;
         let owned = &mut self.owned;
@@ -51,6 +48,10 @@ impl<B: Broker> Worker<'_, B> {
             self.metrics.restoring(*partition, if index == 0 { progress.remaining } else { 0 });
         }
         for restored in progress.restored {
+            if self.transaction.is_some() && restored.records > 0 {
+                // A large state takes seconds to build, and a transaction that waits so long can be over before.
+                self.commit(now, self.settings.commit_timeout)?;
+            }
             self.restored(restored, now)?;
         }
         self.metrics.spent(Phase::Restore, start.elapsed());
@@ -64,7 +65,8 @@ impl<B: Broker> Worker<'_, B> {
     /// tells, or else the second look is all of one time. Only what it finds again is there to stay.
     fn restored(&mut self, restored: restore::Restored, now: Now) -> Result<(), Failure> {
         let partition = restored.partition;
-        let Some(Owned::Restoring { reducer, since, doubt }) = self.owned.remove(&partition) else { return Ok(()) };
+        let Some(Owned::Restoring { reducer, since, doubt }) = self.owned.get_mut(&partition) else { return Ok(()) };
+        let (reducer, since, doubt) = (std::mem::take(reducer), *since, doubt.take());
         let Err(failure) = self.start(restored, reducer, since, now) else { return Ok(()) };
         let (Failure::State { .. } | Failure::Restore { .. }) = &failure else { return Err(failure) };
         let problem = super::thread::chain(&failure);
@@ -139,9 +141,7 @@ impl<B: Broker> Worker<'_, B> {
         if is_fresh {
             // Where it begins is a decision, and the first thing to be committed: else `latest` would be another place
             // after a restart.
-            let transaction = begin(self.broker, &mut self.transaction)?;
-            transaction.touched.insert(partition);
-            running.state.begin();
+            begin(self.broker, &mut self.transaction)?.touch(partition, &mut running.state);
         }
         // A crash may have come between two slices of a mass close.
         running.has_more = running.state.is_unsettled();

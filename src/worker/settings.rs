@@ -47,7 +47,7 @@ pub struct Settings {
     pub dead_letter_partitions: i32,
     /// A dead letter whose key and value are longer goes without its value.
     pub max_dead_letter_bytes: usize,
-    /// How many sessions of a partition one transaction publishes at most: [`SLICE`], but for a simulation.
+    /// How many sessions one transaction publishes at most: [`SLICE`], but for a simulation.
     pub slice: usize,
     /// How many records are read, if there are so many, between two slices of restoring: [`BETWEEN_SLICES`], but for a
     /// simulation.

@@ -5,7 +5,7 @@
 //! | it was told to stop | commit, leave the group |
 //! | the client is of no more use, or an outcome is unknown | drop everything, back off, build it again |
 //! | another producer took over, twice in a minute | a twin: stop, no fencing war |
-//! | Kafka is away for longer than [`PATIENCE`] | stop; the supervisor tries again |
+//! | it could not be built for [`PATIENCE`], or a restore got no answer | stop; the supervisor tries again |
 //! | anything else | stop at once |
 
 use std::sync::Arc;
@@ -56,6 +56,11 @@ impl Thread {
     ///
     /// Whatever building the worker again does not repair.
     pub fn run(&self) -> Result<(), Failure> {
+        self.live_on().inspect_err(|failure| error!(error = %chain(failure), "worker stopped"))
+    }
+
+    /// Lives again and again, as long as that helps.
+    fn live_on(&self) -> Result<(), Failure> {
         let origin = clock::instant();
         let mut pause = BACKOFF.0;
         let mut away_since: Option<Instant> = None;
@@ -83,10 +88,7 @@ impl Thread {
                     }
                     warn!(error = %chain(&*source), "building the worker again");
                 }
-                other => {
-                    error!(error = %chain(&other), "worker stopped");
-                    return Err(other);
-                }
+                other => return Err(other),
             }
             self.wait(pause);
             pause = (pause * 2).min(BACKOFF.1);

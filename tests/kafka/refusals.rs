@@ -166,14 +166,19 @@ fn emptied(broker: &Broker) {
     assert_eq!(deployment.ends(&deployment.output), outputs);
 }
 
+/// Deletes what comes before `offset` from the first partition of the input, as retention does.
+pub fn delete_input(deployment: &Deployment, offset: i64) {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&deployment.input, 0, Offset::Offset(offset)).unwrap();
+    block_on(admin(deployment).delete_records(&list, &AdminOptions::new())).unwrap();
+}
+
 /// Records that were never read are gone.
 fn cut(broker: &Broker) {
     let (deployment, traffic) = worked(broker);
     traffic.produce_part(&deployment, 1, 2);
-    let mut list = TopicPartitionList::new();
     let next = deployment.committed()[0].unwrap();
-    list.add_partition_offset(&deployment.input, 0, Offset::Offset(next + 2)).unwrap();
-    block_on(admin(&deployment).delete_records(&list, &AdminOptions::new())).unwrap();
+    delete_input(&deployment, next + 2);
     assert_refused(&mut deployment.start("a"), 70, &["retention or a deletion overtook the group", "application_id"]);
     assert_eq!(deployment.committed()[0], Some(next), "the group stays where it was");
 }
