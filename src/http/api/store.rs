@@ -33,14 +33,14 @@ pub struct Store {
 struct Shared {
     path: PathBuf,
     freshness: Arc<Freshness>,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     idle: Mutex<Vec<(FileId, Reader)>>,
 }
 
 impl Store {
     /// Makes a store over the file at `path`, which need not be there yet.
     pub fn new(path: PathBuf, freshness: Arc<Freshness>) -> Store {
-        let (turns, idle) = (Semaphore::new(MAX_READERS), Mutex::new(Vec::new()));
+        let (turns, idle) = (Arc::new(Semaphore::new(MAX_READERS)), Mutex::new(Vec::new()));
         Store { shared: Arc::new(Shared { path, freshness, turns, idle }) }
     }
 
@@ -60,10 +60,14 @@ impl Store {
     {
         let shared = Arc::clone(&self.shared);
         let busy = || Problem::new(Kind::IndexUnavailable, "too many questions at once; try again");
-        let turn = tokio::time::timeout(MAX_WAIT, shared.turns.acquire()).await;
-        let _turn = turn.map_err(|_| busy())?.map_err(|_| busy())?;
-        let worker = Arc::clone(&self.shared);
-        let answer = tokio::task::spawn_blocking(move || worker.answer(question)).await;
+        let turn = tokio::time::timeout(MAX_WAIT, Arc::clone(&shared.turns).acquire_owned()).await;
+        let turn = turn.map_err(|_| busy())?.map_err(|_| busy())?;
+        let answer = tokio::task::spawn_blocking(move || {
+            // The question's and not the request's: who asked may be gone before it is answered.
+            let _turn = turn;
+            shared.answer(question)
+        });
+        let answer = answer.await;
         answer.unwrap_or_else(|_| Err(Problem::new(Kind::IndexUnavailable, "the question could not be worked on")))
     }
 }
@@ -95,4 +99,49 @@ impl Shared {
 
 fn file_id(path: &Path) -> Option<FileId> {
     std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::index::{Origin, Writer};
+
+    /// Who asked is gone; the questions are still worked on.
+    #[test]
+    fn questions_that_nobody_waits_for_keep_their_turn() {
+        let path = std::env::temp_dir().join(format!("livesession-store-{}.db", std::process::id()));
+        let origin = Origin { topic: "topic".to_owned(), source_topic: "source".to_owned() };
+        drop(Writer::open(&path, &origin).unwrap());
+        let store = Store::new(path.clone(), Arc::default());
+        let (begun, (end, wait)) = (Arc::new(AtomicUsize::new(0)), std::sync::mpsc::channel::<()>());
+        let wait = Arc::new(Mutex::new(wait));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            for _ in 0..3 * MAX_READERS {
+                let (begun, wait) = (Arc::clone(&begun), Arc::clone(&wait));
+                let question = store.ask(move |_| {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    // Until the other end is dropped.
+                    let _ = wait.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    Ok(())
+                });
+                let _ = tokio::time::timeout(Duration::from_millis(20), question).await;
+            }
+        });
+        assert!(begun.load(Ordering::SeqCst) <= MAX_READERS);
+        drop(end);
+        runtime.block_on(async {
+            while store.shared.turns.available_permits() < MAX_READERS {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            store.ask(|_| Ok(())).await.unwrap();
+        });
+        assert_eq!(begun.load(Ordering::SeqCst), MAX_READERS);
+        assert!(store.shared.idle.lock().unwrap().len() <= MAX_READERS);
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
+        }
+    }
 }
