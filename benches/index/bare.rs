@@ -23,7 +23,7 @@ impl Bare {
         let connection = Connection::open(path).unwrap();
         connection
             .execute_batch(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
                  PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF;
                  PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4000;",
             )

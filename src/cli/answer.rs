@@ -52,7 +52,7 @@ impl IndexFile {
         };
         let knowledge =
             Knowledge { worst_case_bytes, log_filter_fault: logging::filter_fault, property_fault: |_, _| None };
-        Ok(config::load(&sources, Scope::Grouping, knowledge)?.config)
+        Ok(config::load(&sources, Scope::Index, knowledge)?.config)
     }
 
     /// Opens the index for reading.
@@ -177,6 +177,7 @@ impl From<index::Error> for Failure {
             | Error::Corrupt { .. } => Exit::Disk,
             Error::Missing { .. }
             | Error::NotAnIndex { .. }
+            | Error::NotSqlite { .. }
             | Error::Newer { .. }
             | Error::Older { .. }
             | Error::OtherTopic { .. }

@@ -128,7 +128,8 @@ fn list(args: &List, out: &mut Output) -> Result<Exit, Failure> {
         // One more than is shown says whether there are more.
         let wanted = PAGE.min((limit - written).saturating_add(1));
         let select = Select { stream: args.stream.as_deref(), from_ms, to_ms, status, after, limit: wanted };
-        let view = reader.view()?;
+        // What reads our output may be slower than any limit for a question.
+        let view = reader.long_view()?;
         let page = view.sessions(&select)?;
         let topic = view.source_topic()?.unwrap_or_default();
         let is_last = page.len() < wanted;

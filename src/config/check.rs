@@ -45,10 +45,18 @@ impl<'a> Checker<'a> {
         checker
     }
 
+    /// Runs the checks of what a command needs that only asks the index.
+    pub fn index(config: &'a Config, unreadable: &'a BTreeSet<&'static str>) -> Checker<'a> {
+        let mut checker = Checker { config, unreadable, findings: Vec::new() };
+        checker.check_index();
+        checker
+    }
+
     /// Runs all checks.
     pub fn all(config: &'a Config, unreadable: &'a BTreeSet<&'static str>, knowledge: Knowledge) -> Checker<'a> {
         let mut checker = Checker::grouping(config, unreadable);
         checker.check_numbers();
+        checker.check_index();
         checker.check_record_size(knowledge.worst_case_bytes);
         let log_fault = (knowledge.log_filter_fault)(&config.log_filter);
         checker.need(
@@ -116,6 +124,10 @@ impl<'a> Checker<'a> {
             "0s leaves no time to commit",
             "set it below the supervisor's kill timeout, for instance 30s",
         );
+    }
+
+    fn check_index(&mut self) {
+        let config = self.config;
         self.need(
             !config.index.enabled || !config.index.path.as_os_str().is_empty(),
             &["index.path", "index.enabled"],

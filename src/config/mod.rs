@@ -41,7 +41,20 @@ use check::Checker;
 pub enum Scope {
     /// `[grouping]` and `[input]`: problems elsewhere do not stop a command that talks to no broker.
     Grouping,
+    /// `[index]`: for a command that asks the file.
+    Index,
     All,
+}
+
+impl Scope {
+    /// Returns whether a section of the configuration counts.
+    fn has(self, section: &str) -> bool {
+        match self {
+            Scope::Grouping => matches!(section, "grouping" | "input"),
+            Scope::Index => section == "index",
+            Scope::All => true,
+        }
+    }
 }
 
 /// A configuration that has been checked, and where each value comes from.
@@ -80,15 +93,11 @@ pub fn load(sources: &Sources, scope: Scope, knowledge: Knowledge) -> Result<Loa
     let layered = layers::read(sources);
     let checker = match scope {
         Scope::Grouping => Checker::grouping(&layered.config, &layered.unreadable),
+        Scope::Index => Checker::index(&layered.config, &layered.unreadable),
         Scope::All => Checker::all(&layered.config, &layered.unreadable, knowledge),
     };
     let mut problems = layered.problems;
-    if scope == Scope::Grouping {
-        problems.retain(|problem| {
-            let setting = Setting::find(&problem.setting);
-            setting.is_none_or(|known| matches!(known.section(), "grouping" | "input"))
-        });
-    }
+    problems.retain(|problem| Setting::find(&problem.setting).is_none_or(|known| scope.has(known.section())));
     for finding in checker.findings {
         let origin = |setting: &str| layered.origins.get(setting).cloned().unwrap_or(Origin::Default);
         let others = finding.settings[1..].iter().map(|setting| ((*setting).to_owned(), origin(setting)));

@@ -223,3 +223,16 @@ fn the_scope_of_grouping_ignores_what_is_wrong_with_kafka_but_no_unknown_name() 
     assert!(load_file("[kafka]\nbroker = 3\n").is_err());
     assert!(load_file("[grouping]\namend_window = \"1m\"\n").is_err());
 }
+
+#[test]
+fn the_scope_of_the_index_ignores_what_is_wrong_elsewhere_and_nothing_of_its_own() {
+    let folder = Folder::new("scope-index");
+    let load_file = |text: &str| {
+        let sources = Sources { file: Some(folder.write("a.toml", text)), ..Sources::default() };
+        load(&sources, Scope::Index, knowledge())
+    };
+    assert!(load_file("workers = 0\n[kafka]\nbrokers = 3\n[grouping]\namend_window = \"1m\"\n").is_ok());
+    assert!(load_file("[index]\npath = 5\n").is_err());
+    assert!(load_file("[index]\nretention = \"30\"\n").is_err());
+    assert!(load_file("[index]\npath = \"\"\n").is_err());
+}

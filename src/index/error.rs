@@ -1,5 +1,7 @@
 //! What can go wrong with the file, sorted by what the caller does about it.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
@@ -73,6 +75,10 @@ pub enum Error {
         source: rusqlite::Error,
     },
 
+    /// Something else: nothing was written to it.
+    #[error("{} is not a SQLite file: name the index, or delete it if it was the index once", path.display())]
+    NotSqlite { path: PathBuf },
+
     /// Another program's SQLite file: nothing was written to it.
     #[error("{} is not an index of livesession (application_id {application_id})", path.display())]
     NotAnIndex { path: PathBuf, application_id: i32 },
@@ -134,10 +140,18 @@ impl Error {
             Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::SystemIoFailure) => {
                 Error::Unopenable { why: why_unopenable(&path), path, source }
             }
+            Some(ErrorCode::NotADatabase) if !is_sqlite(&path) => Error::NotSqlite { path },
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::Corrupt { path, source },
             _ => Error::Sql { path, source },
         }
     }
+}
+
+/// Returns whether a file begins as SQLite's do.
+fn is_sqlite(path: &Path) -> bool {
+    const SQLITE: &[u8; 16] = b"SQLite format 3\0";
+    let mut begin = [0; SQLITE.len()];
+    File::open(path).and_then(|mut file| file.read_exact(&mut begin)).is_ok() && begin == *SQLITE
 }
 
 /// Finds out what SQLite does not say.

@@ -6,7 +6,6 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
@@ -31,14 +30,14 @@ pub fn backup(path: &Path, target: &Path) -> Result<(), Error> {
         return Err(Error::Exists { path: target.to_owned() });
     }
     let part = beside(target, ".part");
-    remove(&part)?;
+    remove_database(&part)?;
     let copied = copy_to(path, &part).and_then(|()| {
         let synced = File::open(&part).and_then(|file| file.sync_all());
         synced.map_err(|source| Error::File { action: "sync", path: part.clone(), source })?;
         fs::rename(&part, target).map_err(|source| Error::File { action: "rename", path: part.clone(), source })
     });
     // What went wrong first is what the caller has to know.
-    let removed = remove(&part);
+    let removed = remove_database(&part);
     copied.and(removed)
 }
 
@@ -46,21 +45,32 @@ fn copy_to(path: &Path, part: &Path) -> Result<(), Error> {
     let source = schema::open_reader(path)?;
     source.pragma_update(None, "query_only", false).at(path)?;
     // SQLite takes a file name as text only; the error names the copy, since it is what can fill a disk.
-    let name = part.to_str().ok_or_else(|| {
+    let file = schema::file(part);
+    let name = file.to_str().ok_or_else(|| {
         let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, "name is not UTF-8");
         Error::File { action: "create", path: part.to_owned(), source }
     })?;
     source.execute("VACUUM INTO ?1", [name]).at(part)?;
-    let copy = Connection::open(part).at(part)?;
+    let copy = Connection::open(&file).at(part)?;
     copy.execute("UPDATE meta SET value = lower(hex(randomblob(8))) WHERE key = 'generation'", []).at(part)?;
     copy.close().map_err(|(_, source)| source).at(part)
 }
 
-/// A new filling, written beside the live file until it is whole.
+/// A new filling, written beside the live file until it is whole; removed with this value, however that ends.
 pub struct Rebuild {
     writer: Writer,
     live: PathBuf,
-    part: PathBuf,
+    part: Part,
+}
+
+/// A database that is removed in the end: left behind on a full disk it would keep the live one from writing.
+struct Part(PathBuf);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // What is left is removed by the next attempt.
+        let _ = remove_database(&self.0);
+    }
 }
 
 /// Pages copied in one step: all of them, for readers see the old state until the last one is written anyway.
@@ -80,14 +90,13 @@ impl Rebuild {
         if live.exists() {
             match schema::open_reader(live).and_then(|connection| origin.check(&connection, live)) {
                 // A corrupt index is the best reason to fill it anew, and an older one is written over.
-                Ok(()) | Err(Error::Older { .. }) => {}
-                Err(Error::Corrupt { .. }) if is_sqlite(live) => {}
+                Ok(()) | Err(Error::Older { .. } | Error::Corrupt { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        let part = beside(live, ".rebuild");
-        remove_database(&part)?;
-        Ok(Rebuild { writer: Writer::open(&part, origin)?, live: live.to_owned(), part })
+        let part = Part(beside(live, ".rebuild"));
+        remove_database(&part.0)?;
+        Ok(Rebuild { writer: Writer::open(&part.0, origin)?, live: live.to_owned(), part })
     }
 
     /// Returns the writer of the new file: what is applied there is not seen before [`Rebuild::finish`].
@@ -117,18 +126,9 @@ impl Rebuild {
         copy_over(&writer.connection, &mut target, &live)?;
         target.close().map_err(|(_, source)| source).at(&live)?;
         drop(writer);
-        remove_database(&part)
+        remove_database(&part.0)
     }
 }
-
-/// Returns whether a file begins as SQLite's do. What does not may be anything: a person has to delete it.
-fn is_sqlite(path: &Path) -> bool {
-    let mut begin = [0; SQLITE.len()];
-    File::open(path).and_then(|mut file| file.read_exact(&mut begin)).is_ok() && begin == *SQLITE
-}
-
-/// How every SQLite file begins.
-const SQLITE: &[u8; 16] = b"SQLite format 3\0";
 
 fn copy_over(source: &Connection, target: &mut Connection, live: &Path) -> Result<(), Error> {
     let backup = Backup::new(source, target).at(live)?;

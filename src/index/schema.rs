@@ -7,7 +7,7 @@
 //!
 //! A foreign file is recognised *before* anything is written to it, `journal_mode` included.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -29,6 +29,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_millis(5_000);
 /// Statements kept prepared; there are fewer than this.
 const STATEMENTS: usize = 32;
 
+/// Returns a path as SQLite takes it: `:memory:` and `file:…` are files too, and no database that vanishes.
+pub(super) fn file(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// Opens the file for writing, makes it if it is not there, and migrates it.
 ///
 /// File ids come in no order, so a batch touches pages all over their index: with SQLite's own 2 MB of cache and a checkpoint
@@ -39,7 +44,7 @@ const STATEMENTS: usize = 32;
 /// [`Error::NotAnIndex`] and [`Error::Newer`] before anything is written; else what SQLite said.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags).at(path)?;
+    let mut connection = Connection::open_with_flags(file(path), flags).at(path)?;
     connection.busy_timeout(BUSY_TIMEOUT).at(path)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     let found = version(&connection, path)?;
@@ -48,7 +53,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Error> {
     }
     connection
         .execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
              PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF;
              PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4000;",
         )
@@ -69,7 +74,7 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
         return Err(Error::Missing { path: path.to_owned() });
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).at(path)?;
+    let connection = Connection::open_with_flags(file(path), flags).at(path)?;
     connection.busy_timeout(BUSY_TIMEOUT).at(path)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA query_only = ON;").at(path)?;

@@ -141,7 +141,7 @@ impl Writer {
 
     /// Removes sessions that ended before `before_ms`, with their lists, and streams that have none left.
     ///
-    /// In transactions of a thousand sessions, so that the indexer gets its turn; stopped half-way it has removed the
+    /// In steps (see [`Writer::prune_some`]), so that the indexer gets its turn; stopped half-way it has removed the
     /// oldest. `dry_run` only counts. The counter of changes stays: who syncs hears nothing of it, and keeps what they
     /// have for as long as they like.
     ///
@@ -154,10 +154,7 @@ impl Writer {
             return count_prunable(&self.connection, before_ms).at(&self.path);
         }
         loop {
-            let path = self.path.as_path();
-            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).at(path)?;
-            let step = prune_some(&transaction, before_ms).at(path)?;
-            transaction.commit().at(path)?;
+            let step = self.prune_some(before_ms)?;
             pruned.sessions += step.sessions;
             pruned.segments += step.segments;
             pruned.streams += step.streams;
@@ -165,6 +162,19 @@ impl Writer {
                 return Ok(pruned);
             }
         }
+    }
+
+    /// Does one step of [`Writer::prune`]: a transaction of at most a thousand sessions, the oldest.
+    ///
+    /// # Errors
+    ///
+    /// What SQLite said; nothing was removed then.
+    pub fn prune_some(&mut self, before_ms: i64) -> Result<Pruned, Error> {
+        let path = self.path.as_path();
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).at(path)?;
+        let step = prune_some(&transaction, before_ms).at(path)?;
+        transaction.commit().at(path)?;
+        Ok(step)
     }
 
     /// Moves the log into the file and cuts it, then closes: what a supervisor's copy of the file alone would miss.

@@ -81,6 +81,7 @@ impl From<index::Error> for Failure {
         match source {
             Error::Twin { .. } => Failure::Twin { source },
             Error::NotAnIndex { .. }
+            | Error::NotSqlite { .. }
             | Error::Newer { .. }
             | Error::Older { .. }
             | Error::OtherTopic { .. }

@@ -77,6 +77,8 @@ pub(super) struct Life<'a> {
     batch: Batch,
     look_at: Instant,
     prune_at: Instant,
+    /// Sessions that were removed since that time came.
+    pruned: usize,
     missing: u32,
 }
 
@@ -119,6 +121,7 @@ impl<'a> Life<'a> {
             batch: Batch::default(),
             look_at: now + LOOK,
             prune_at: now,
+            pruned: 0,
             missing: 0,
         };
         life.show_lag()?;
@@ -137,7 +140,6 @@ impl<'a> Life<'a> {
         }
         if now >= self.prune_at {
             self.prune()?;
-            self.prune_at = clock::instant() + PRUNE;
         }
         Ok(())
     }
@@ -240,18 +242,23 @@ impl<'a> Life<'a> {
         self.show_lag()
     }
 
-    /// Removes sessions that ended longer ago than they are kept.
+    /// Removes sessions that ended longer ago than they are kept: a step of it, and the next one with the next turn.
     fn prune(&mut self) -> Result<(), End> {
         let kept = self.thread.settings.retention;
-        if kept == Millis::ZERO {
-            return Ok(());
+        if kept != Millis::ZERO {
+            let before = clock::now() - kept;
+            let writer = &mut self.writer;
+            let sessions = self.thread.insist(|| writer.prune_some(before.as_ms()))?.sessions;
+            self.pruned += sessions;
+            if sessions > 0 {
+                return Ok(());
+            }
+            if self.pruned > 0 {
+                info!(sessions = self.pruned, %before, "removed sessions that ended long ago");
+            }
         }
-        let before = clock::now() - kept;
-        let writer = &mut self.writer;
-        let pruned = self.thread.insist(|| writer.prune(before.as_ms(), false))?;
-        if pruned.sessions > 0 {
-            info!(sessions = pruned.sessions, segments = pruned.segments, %before, "removed sessions that ended long ago");
-        }
+        self.pruned = 0;
+        self.prune_at = clock::instant() + PRUNE;
         Ok(())
     }
 

@@ -59,6 +59,11 @@ impl Thread {
     ///
     /// Whatever beginning again does not repair.
     pub fn run(&self) -> Result<(), Failure> {
+        self.live_on().inspect_err(|failure| error!(error = %chain(failure), "indexer stopped"))
+    }
+
+    /// Lives again and again, as long as that helps.
+    fn live_on(&self) -> Result<(), Failure> {
         let mut pause = BACKOFF.0;
         let mut away_since: Option<Instant> = None;
         while !self.is_stopping() {
@@ -83,7 +88,6 @@ impl Thread {
                 }
                 End::Stop(failure) => {
                     self.health.open(false);
-                    error!(error = %chain(&failure), "indexer stopped");
                     return Err(failure);
                 }
             }

@@ -53,7 +53,8 @@ enum Outcome {
     Earlier,
     Exhausted,
     Cut,
-    /// Of a reason that was not asked for, or of none.
+    /// Of a reason that was not asked for, or of none, or of another application, which replays its own: the one that
+    /// reads the same input under a new name has refused the same records.
     NotAsked,
 }
 
@@ -69,6 +70,7 @@ pub fn run(config: Config, request: Request, style: &Style, out: &mut Output) ->
     };
     let mut pass = Pass {
         topic: &topic,
+        application_id: &config.application_id,
         input: &config.topics.input,
         input_partitions,
         reasons,
@@ -101,6 +103,7 @@ pub fn run(config: Config, request: Request, style: &Style, out: &mut Output) ->
 /// One pass over all partitions.
 struct Pass<'a> {
     topic: &'a str,
+    application_id: &'a str,
     input: &'a str,
     input_partitions: i32,
     reasons: Vec<Reason>,
@@ -187,7 +190,8 @@ impl Pass<'_> {
     }
 
     fn outcome(&self, letter: &Letter) -> Outcome {
-        let is_asked = letter.reason.is_some_and(|reason| self.reasons.contains(&reason));
+        let is_asked =
+            letter.reason.is_some_and(|reason| self.reasons.contains(&reason)) && letter.group == self.application_id;
         match letter.state {
             _ if !is_asked => Outcome::NotAsked,
             State::Waiting => Outcome::Sent,

@@ -107,13 +107,13 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
     if args.files.is_empty() && io::stdin().is_terminal() {
         tell("reading notifications from the terminal; Ctrl-D ends them");
     }
-    let dead_letters = args.dead_letters.as_deref().map(DeadLetters::create).transpose()?;
     let mode = args.mode();
     let total_bytes = input.total_bytes();
     let is_live = mode != Mode::Set && total_bytes.is_none();
     let is_shared = mode != Mode::Set && out.is_terminal();
     let mut progress = Progress::new(total_bytes, io::stderr().is_terminal(), is_shared);
     let sink = Sink::new(&args, &setup, out, is_live)?;
+    let dead_letters = args.dead_letters.as_deref().map(DeadLetters::create).transpose()?;
     let mut replay = Replay::new(setup, mode, sink, dead_letters);
 
     let ended = loop {

@@ -32,6 +32,8 @@ impl Origin {
 pub struct Sink<'o> {
     out: &'o mut Output,
     kind: Kind,
+    /// The topic that raw records and values are said to come from.
+    input_topic: String,
 }
 
 enum Kind {
@@ -42,7 +44,7 @@ enum Kind {
     },
     /// Widths are known only when all rows are.
     Table(Vec<[String; COLUMNS.len()]>),
-    Index(IndexFile),
+    Index(Box<IndexFile>),
     /// Kept for an answer about them.
     Kept(Vec<(Arc<Origin>, Publication)>),
 }
@@ -58,14 +60,14 @@ impl<'o> Sink<'o> {
         let kind = if args.explain.is_some() || args.what_if.is_some() {
             Kind::Kept(Vec::new())
         } else if let Some(path) = &args.index {
-            Kind::Index(IndexFile::create(path, &setup.output_topic, &setup.input_topic)?)
+            Kind::Index(Box::new(IndexFile::create(path, &setup.output_topic)?))
         } else {
             match args.format.unwrap_or(default) {
                 Format::Ndjson => Kind::Lines { line: Vec::new(), is_live },
                 Format::Table => Kind::Table(Vec::new()),
             }
         };
-        Ok(Sink { out, kind })
+        Ok(Sink { out, kind, input_topic: setup.input_topic.clone() })
     }
 
     pub fn put(&mut self, publication: &Publication, origin: &Origin) -> Result<(), Failure> {
@@ -81,7 +83,7 @@ impl<'o> Sink<'o> {
                 rows.push(row(publication));
                 Ok(())
             }
-            Kind::Index(index) => index.put(publication, origin.partition),
+            Kind::Index(index) => index.put(publication, origin.as_source()),
             Kind::Kept(sessions) => {
                 let origin = match sessions.last() {
                     Some((last, _)) if **last == *origin => Arc::clone(last),
@@ -99,10 +101,16 @@ impl<'o> Sink<'o> {
         let mut answer = Ok(Exit::Ok);
         match self.kind {
             Kind::Lines { .. } => {}
-            Kind::Index(index) => match index.finish()? {
-                0 => {}
-                open => tell(&format!("{open} open sessions are not in the index: --close-all closes them")),
-            },
+            Kind::Index(index) => {
+                let left_out = index.finish(&self.input_topic)?;
+                if left_out.open > 0 {
+                    tell(&format!("{} open sessions are not in the index: --close-all closes them", left_out.open));
+                }
+                if left_out.again > 0 {
+                    let again = left_out.again;
+                    tell(&format!("{again} sessions are not in the index: another partition has the same"));
+                }
+            }
             Kind::Table(mut rows) => {
                 if args.mode() == Mode::Set {
                     // Closed ones came first; by stream and start is easier to read.

@@ -37,10 +37,11 @@ type Stretch = (i32, i64, i64);
 /// Runs the command: exit 1 if there is any difference.
 pub fn run(settings: &AllSettings, style: &Style, out: &mut Output) -> Result<Exit, Failure> {
     let config = settings.load()?.config;
-    let topic = Topic::open(&config, &config.topics.output)?;
     let mut reader = Reader::open(&config.index.path)?;
     let view = reader.long_view()?;
     view.check(&indexing::origin(&config))?;
+    // After the view: the ends of the topic are then behind all that it can show, however fast an indexer runs.
+    let topic = Topic::open(&config, &config.topics.output)?;
     let places = indexer::places(&topic.name, &topic.id, &view.offsets()?, &topic.ends)
         .map_err(|misfit| Failure::caused_by(Exit::No, "the index is not of this topic as it is now", misfit))?;
     let stretches: Vec<Stretch> = places

@@ -24,7 +24,7 @@ fn file_is_migrated_once_and_opened_again() {
         assert_eq!(pragma("user_version"), VERSION.to_string());
         assert_eq!(pragma("application_id"), crate::index::APPLICATION_ID.to_string());
         assert_eq!(pragma("journal_mode"), "wal");
-        assert_eq!(pragma("synchronous"), "1");
+        assert_eq!(pragma("synchronous"), "2");
         assert_eq!(pragma("foreign_keys"), "1");
         assert_eq!(pragma("journal_size_limit"), "67108864");
         assert_eq!(pragma("trusted_schema"), "0");
@@ -72,9 +72,11 @@ fn another_programs_file_is_refused_untouched() {
 fn file_that_is_not_of_sqlite_is_not_written_over() {
     let scratch = Scratch::new("faults");
     let path = scratch.path("notes.txt");
-    std::fs::write(&path, "notes of somebody who mistyped index.path").unwrap();
+    std::fs::write(&path, "notes of somebody who mistyped index.path, longer than a header. ".repeat(40)).unwrap();
     let before = std::fs::read(&path).unwrap();
-    assert!(matches!(crate::index::Rebuild::begin(&path, &origin()), Err(Error::Corrupt { .. })));
+    assert!(matches!(open(&path), Err(Error::NotSqlite { .. })));
+    assert!(matches!(Reader::open(&path), Err(Error::NotSqlite { .. })));
+    assert!(matches!(crate::index::Rebuild::begin(&path, &origin()), Err(Error::NotSqlite { .. })));
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
@@ -120,11 +122,6 @@ fn reader_cannot_write() {
 #[test]
 fn corrupt_file_is_named_as_such() {
     let scratch = Scratch::new("faults");
-    let path = scratch.path("index.db");
-    std::fs::write(&path, "not a database at all, but long enough to have a header. ".repeat(40)).unwrap();
-    assert!(matches!(open(&path), Err(Error::Corrupt { .. })));
-    assert!(matches!(Reader::open(&path), Err(Error::Corrupt { .. })));
-
     let path = scratch.path("torn.db");
     let mut writer = open(&path).unwrap();
     let records: Vec<Record> = (0..500).map(|n| record(&format!("s-{n}"), 1, "room-7", n, n + 9, &["a"])).collect();

@@ -107,7 +107,14 @@ fn abandoned_rebuild_is_begun_again() {
     let path = scratch.path("index.db");
     let mut rebuild = Rebuild::begin(&path, &origin()).unwrap();
     rebuild.writer().apply(&records(0..10), &[advance(None, 10)]).unwrap();
+    let part = scratch.path("index.db.rebuild");
+    assert!(part.exists());
     drop(rebuild);
+    assert!(!part.exists(), "it may be why the disk is full");
+
+    // Of one that was killed everything is left.
+    std::fs::write(&part, "half").unwrap();
+    std::fs::write(scratch.path("index.db.rebuild-wal"), "of it").unwrap();
     let mut again = Rebuild::begin(&path, &origin()).unwrap();
     again.writer().apply(&records(0..3), &[advance(None, 3)]).unwrap();
     again.finish().unwrap();
