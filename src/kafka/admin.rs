@@ -138,10 +138,25 @@ impl Admin {
         self.metadata(&topic.name).map_err(|error| self.sort(doing(), error))?;
         let results = wait(self.client.create_topics([&new], &self.options()));
         match results.map_err(|error| self.sort(doing(), error))?.pop() {
-            Some(Ok(_)) => Ok(Creation::Created),
+            Some(Ok(_)) => {
+                self.wait_for(&topic.name);
+                Ok(Creation::Created)
+            }
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(Creation::Existed),
             Some(Err((_, code))) => Err(self.sort(doing(), KafkaError::AdminOp(code))),
             None => Err(self.sort(doing(), KafkaError::Canceled)),
+        }
+    }
+
+    /// Waits until the broker that we ask knows of a topic that the controller has made: it learns of it a moment later.
+    fn wait_for(&self, topic: &str) {
+        let deadline = clock::instant() + self.timeout;
+        let is_known = || {
+            let metadata = self.metadata(topic);
+            metadata.is_ok_and(|found| found.topics().iter().any(|found| found.error().is_none()))
+        };
+        while !is_known() && clock::instant() < deadline {
+            std::thread::park_timeout(Duration::from_millis(20));
         }
     }
 

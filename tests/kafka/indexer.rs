@@ -234,8 +234,8 @@ fn twin(broker: &Broker) {
     indexed.assert_agrees();
 }
 
-/// Killed at any moment between its start and a while after its first transaction, twenty times, while sessions are
-/// published.
+/// Killed twenty times while sessions are published: in turns at any moment after its start, the first time at once, and a
+/// while after its first transaction.
 fn killed(broker: &Broker) {
     const KILLS: usize = 20;
     let (indexed, traffic) = (Indexed::new(broker, 2), Traffic::generate(26, 2, 120));
@@ -246,7 +246,11 @@ fn killed(broker: &Broker) {
         traffic.produce_part(&indexed.deployment, kill, KILLS);
         let before = revisions(&indexed.path);
         let mut indexer = indexed.start("victim");
-        wait_until(Duration::from_millis(random.below(1_200)), || false);
+        if kill % 2 == 1 {
+            // There may be nothing new.
+            wait_until(Duration::from_secs(3), || revisions(&indexed.path) != before);
+        }
+        wait_until(Duration::from_millis(random.below(600) * u64::from(kill > 0)), || false);
         assert!(!indexer.has_ended(), "kill {kill}: {}", indexer.log());
         indexer.kill9();
         moved += usize::from(revisions(&indexed.path) != before);
