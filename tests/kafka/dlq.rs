@@ -29,7 +29,7 @@ pub const TESTS: &[Test] = &[
     test("letters_that_a_filter_passes_over_are_found_later", filters),
     test("letters_before_since_are_found_later", since),
     test("limit_is_kept_over_all_partitions", limit),
-    test("fourth_pass_and_letters_without_a_value_are_refused", refused),
+    test("letters_that_cannot_or_may_not_be_sent_are_passed_over", refused),
     test("dry_run_counts_and_sends_nothing", dry_run),
     test("letter_of_an_open_transaction_waits_for_its_commit", open_letter),
     test("killed_replay_that_is_repeated_sends_nothing_twice", killed),
@@ -328,7 +328,11 @@ fn limit(broker: &Broker) {
 }
 
 fn refused(broker: &Broker) {
-    let deployment = Deployment::with_topics(broker, 1);
+    let mut deployment = Deployment::with_topics(broker, 1);
+    // Another application that reads the same input replays its own.
+    let ours = std::mem::replace(&mut deployment.config.application_id, "another".to_owned());
+    write(&deployment, &[letter("theirs", Reason::NoEnd)]);
+    deployment.config.application_id = ours;
     let counted = |value, count| New { replays: Some(count), ..letter(value, Reason::NoEnd) };
     let cut = New { cut: true, ..letter("", Reason::TooLarge) };
     write(&deployment, &[counted("third", 2), counted("fourth", 3), cut]);
