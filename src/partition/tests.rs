@@ -179,6 +179,42 @@ fn sessions_that_wait_to_be_published_survive_a_restore_between_two_slices() {
 }
 
 #[test]
+fn hints_of_a_forgotten_session_survive_a_restore_between_two_slices() {
+    let mut decoder = Decoder::new(Rules::default());
+    let mut live = Partition::new(policy(), KeyParts::AppAppnameStreamId, 0);
+    let mut log = Vec::new();
+    let push = format!(r#"{{"event_type":1,"stream_id":"cam1","sequence":"7","event_time":{}}}"#, ZERO + 80);
+    let transactions = [
+        (vec![segment(1, 1, 0, 50), segment(2, 2, 0, 100), push], usize::MAX),
+        // The session of cam1 is out of reach, its hint and the batch that holds it are not.
+        (vec![segment(3, 3, 300, 365), segment(4, 4, 300, 365)], usize::MAX),
+        // By now the hint is too, but first there is more to publish.
+        (vec![segment(5, 5, 9_900, 9_950)], 1),
+    ];
+    let mut offset = 0;
+    for (values, slice) in transactions {
+        live.begin();
+        for value in values {
+            live.read(&mut decoder, Record { offset, timestamp: None, value: Some(value.as_bytes()) }, Timestamp::MIN);
+            offset += 1;
+        }
+        live.settle(slice);
+        log.extend(live.prepare());
+        live.committed();
+    }
+    assert!(live.is_unsettled());
+    let mut restored = restore(&log);
+    assert_eq!(restored.grouper.streams(), live.grouper.streams());
+    for partition in [&mut live, &mut restored] {
+        partition.begin();
+        while !partition.settle(9).is_empty() {}
+        let records = partition.prepare();
+        assert!(records.iter().any(|(key, value)| key.starts_with("h/") && value.is_none()), "{records:?}");
+        partition.committed();
+    }
+}
+
+#[test]
 fn changelog_of_a_partition_whose_sessions_are_all_forgotten_is_the_marker() {
     let mut decoder = Decoder::new(Rules::default());
     let mut live = Partition::new(policy(), KeyParts::AppAppnameStreamId, 0);
