@@ -2,7 +2,7 @@
 //!
 //! Shared by the indexer's loop and by `index rebuild`, which differ only in where they write to.
 
-use std::collections::btree_map::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::failure::{Failure, Unreadable};
 use crate::index::Advance;
@@ -78,17 +78,18 @@ impl Batch {
         self.records.len() >= MAX_RECORDS || self.bytes >= MAX_BYTES
     }
 
-    /// Returns the steps of the partitions that have records here, from where the file is to where the reader is.
+    /// Returns the steps of all partitions, from where the file is to where the reader is.
     ///
-    /// `positions` pass what follows the last record and is none: markers and aborted records.
+    /// `positions` pass what follows the last record and is none: markers and aborted records. The offset before them is one
+    /// that retention will delete, and an index that stands there would seem to have missed something.
     pub fn advances(&self, id: &str, stored: &BTreeMap<i32, i64>, positions: &BTreeMap<i32, i64>) -> Vec<Advance> {
-        let step = |(partition, end): (&i32, &i64)| Advance {
-            topic_id: id.to_owned(),
-            partition: *partition,
-            from: stored.get(partition).copied(),
-            to: positions.get(partition).map_or(*end, |position| *position.max(end)),
+        let step = |partition: i32| {
+            let from = stored.get(&partition).copied();
+            let to = self.ends.get(&partition).max(positions.get(&partition)).copied()?;
+            (to > from.unwrap_or(0)).then(|| Advance { topic_id: id.to_owned(), partition, from, to })
         };
-        self.ends.iter().map(step).collect()
+        let partitions: BTreeSet<i32> = self.ends.keys().chain(positions.keys()).copied().collect();
+        partitions.into_iter().filter_map(step).collect()
     }
 
     /// Empties it after it was written.
@@ -118,11 +119,14 @@ mod tests {
         assert_eq!(batch.records().len(), 3);
         let step = |partition, from, to| Advance { topic_id: "id".to_owned(), partition, from, to };
         let (stored, positions) = ([(0, 4), (1, 7)].into(), [(0, 7), (1, 8), (2, 10)].into());
-        assert_eq!(batch.advances("id", &stored, &positions), [step(0, Some(4), 7), step(2, None, 10)]);
+        let all = [step(0, Some(4), 7), step(1, Some(7), 8), step(2, None, 10)];
+        assert_eq!(batch.advances("id", &stored, &positions), all);
         assert_eq!(batch.advances("id", &stored, &BTreeMap::new()), [step(0, Some(4), 6), step(2, None, 10)]);
         batch.clear();
         assert!(batch.is_empty());
-        assert!(batch.advances("id", &stored, &positions).is_empty());
+        assert_eq!(batch.advances("id", &stored, &positions), all, "markers are passed without a record too");
+        assert!(batch.advances("id", &positions, &positions).is_empty());
+        assert!(batch.advances("id", &BTreeMap::new(), &[(0, 0)].into()).is_empty(), "nothing was there yet");
     }
 
     #[test]

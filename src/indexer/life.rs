@@ -171,15 +171,20 @@ impl<'a> Life<'a> {
         Ok(())
     }
 
-    /// Writes the batch and its offsets in one transaction.
+    /// Writes the batch, if there is one.
     fn commit(&mut self) -> Result<(), End> {
-        if self.batch.is_empty() {
-            return Ok(());
-        }
+        if self.batch.is_empty() { Ok(()) } else { self.write() }
+    }
+
+    /// Writes the batch and how far was read, in one transaction.
+    fn write(&mut self) -> Result<(), End> {
         // It may have to be tried for minutes, and whoever watches should see by then that the index is behind.
         self.show_lag()?;
         let positions = self.tail.positions()?;
         let advances = self.batch.advances(&self.topic.id, &self.stored, &positions);
+        if advances.is_empty() {
+            return Ok(());
+        }
         let (writer, records) = (&mut self.writer, self.batch.records());
         let applied = match self.thread.insist(|| writer.apply(records, &advances)) {
             Ok(applied) => applied,
@@ -213,6 +218,8 @@ impl<'a> Life<'a> {
             return Err(End::Again { why: "another file is in the place of the index" });
         }
         self.show_sizes();
+        // Markers behind the last record of a partition.
+        self.write()?;
         match self.tail.describe(ASK.1) {
             Ok(found) if found.id != self.topic.id => {
                 let topic = self.tail.topic().to_owned();

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::broker::Broker;
 use crate::deployment::Given;
 use crate::indexer::{Indexed, all};
+use crate::inputs::Upstream;
 use crate::process::PATIENCE;
 use crate::traffic::{Traffic, segment};
 use crate::{Body, Test};
@@ -18,6 +19,7 @@ use crate::{Body, Test};
 pub const TESTS: &[Test] = &[
     test("topic_that_was_made_again_stops_the_indexer_until_a_rebuild", recreated),
     test("topic_that_was_made_again_and_is_as_long_stops_the_indexer", replaced),
+    test("topic_that_lost_only_markers_is_read_on", markers),
     test("topic_that_lost_what_was_not_indexed_stops_the_indexer_until_a_rebuild", cut),
     test("indexer_goes_on_after_a_rebuild_beside_it", rebuilt_beside),
     test("indexer_waits_for_a_file_that_another_process_has_locked", locked),
@@ -107,6 +109,37 @@ fn replaced(broker: &Broker) {
     assert!(worker.log().contains("was deleted and made again"), "{}", worker.log());
     assert_eq!(indexed.start("index").wait_exit(PATIENCE), 78, "at the start");
     assert_eq!(all(&indexed.path), before);
+}
+
+/// Returns how far an index has read partition 0 of the topic.
+fn stored(indexed: &Indexed) -> i64 {
+    let sql = Connection::open(&indexed.path).unwrap();
+    sql.query_row("SELECT next FROM topic_offset WHERE partition = 0", [], |row| row.get(0)).unwrap()
+}
+
+/// Retention deletes markers and aborted records too.
+fn markers(broker: &Broker) {
+    let (indexed, traffic) = (Indexed::new(broker, 1), Traffic::generate(33, 1, 20));
+    indexed.publish(&traffic, 0, 2);
+    let mut worker = indexed.start("index");
+    worker.wait_ready();
+    indexed.wait_indexed(&mut worker);
+    let (deployment, output) = (&indexed.deployment, &indexed.deployment.output);
+    let aborted = Upstream::to(deployment, output);
+    aborted.open(deployment, 0, &[Given::new("never seen", 0)]);
+    aborted.abort();
+    let mut end = 0;
+    worker.wait_for("an offset behind the marker", PATIENCE, |_| {
+        end = deployment.end(output, 0);
+        stored(&indexed) == end
+    });
+    worker.stop();
+    Tools::new(&indexed).delete_before(output, end);
+    let mut again = indexed.start("index");
+    again.wait_ready();
+    indexed.publish(&traffic, 1, 2);
+    again.wait_metric("livesession_index_lag_records{partition=\"0\"}", |lag| lag == 0.0);
+    again.stop();
 }
 
 fn cut(broker: &Broker) {

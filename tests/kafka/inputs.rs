@@ -41,7 +41,7 @@ const QUICK: &str = r#"
 "#;
 
 /// Somebody else's producer, which writes in transactions.
-struct Upstream {
+pub struct Upstream {
     transactions: Transactions,
     topic: String,
 }
@@ -51,7 +51,7 @@ impl Upstream {
         Upstream::to(deployment, &deployment.input)
     }
 
-    fn to(deployment: &Deployment, topic: &str) -> Upstream {
+    pub fn to(deployment: &Deployment, topic: &str) -> Upstream {
         let id = format!("{}-upstream", deployment.name);
         let mut settings = client::Settings::new(&deployment.bootstrap, &id, &id);
         // The test ends it, not the coordinator.
@@ -61,7 +61,7 @@ impl Upstream {
     }
 
     /// Begins a transaction with these records on a partition. Returns when the log has them.
-    fn open(&self, deployment: &Deployment, partition: i32, records: &[Given]) {
+    pub fn open(&self, deployment: &Deployment, partition: i32, records: &[Given]) {
         let expected = deployment.end(&self.topic, partition) + i64::try_from(records.len()).unwrap();
         self.transactions.begin().unwrap();
         for record in records {
@@ -81,7 +81,7 @@ impl Upstream {
         });
     }
 
-    fn abort(&self) {
+    pub fn abort(&self) {
         self.transactions.abort().unwrap();
     }
 }
