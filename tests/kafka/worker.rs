@@ -330,6 +330,7 @@ fn shared(broker: &Broker) {
     };
     assert_eq!((series(&first), series(&second)), (2, 2), "series of partitions that were given away are gone");
     for worker in [&first, &second] {
+        assert!(!worker.log().contains("building the worker again"), "{}", worker.log());
         assert_eq!(worker.metric("livesession_input_partitions"), Some(4.0));
         traffic::assert_conserved(worker);
     }
