@@ -38,16 +38,20 @@ pub(super) struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
+    fn new(config: &'a Config, unreadable: &'a BTreeSet<&'static str>) -> Checker<'a> {
+        Checker { config, unreadable, findings: Vec::new() }
+    }
+
     /// Runs the checks of the grouping rules only, which is what a command without Kafka needs.
     pub fn grouping(config: &'a Config, unreadable: &'a BTreeSet<&'static str>) -> Checker<'a> {
-        let mut checker = Checker { config, unreadable, findings: Vec::new() };
+        let mut checker = Checker::new(config, unreadable);
         checker.check_policy();
         checker
     }
 
     /// Runs the checks of what a command needs that only asks the index.
     pub fn index(config: &'a Config, unreadable: &'a BTreeSet<&'static str>) -> Checker<'a> {
-        let mut checker = Checker { config, unreadable, findings: Vec::new() };
+        let mut checker = Checker::new(config, unreadable);
         checker.check_index();
         checker
     }

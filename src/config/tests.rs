@@ -212,13 +212,15 @@ fn an_upper_layer_mends_what_a_lower_one_has_broken_for_checks_but_not_for_the_r
     assert_eq!(problems.0.len(), 1, "{problems}");
 }
 
+fn load_file(folder: &Folder, scope: Scope, text: &str) -> Result<Loaded, Problems> {
+    let sources = Sources { file: Some(folder.write("a.toml", text)), ..Sources::default() };
+    load(&sources, scope, knowledge())
+}
+
 #[test]
 fn the_scope_of_grouping_ignores_what_is_wrong_with_kafka_but_no_unknown_name() {
     let folder = Folder::new("scope");
-    let load_file = |text: &str| {
-        let sources = Sources { file: Some(folder.write("a.toml", text)), ..Sources::default() };
-        load(&sources, Scope::Grouping, knowledge())
-    };
+    let load_file = |text: &str| load_file(&folder, Scope::Grouping, text);
     assert!(load_file("workers = 0\n[kafka]\nbrokers = 3\nsecurity_protocol = \"sasl_ssl\"\n").is_ok());
     assert!(load_file("[kafka]\nbroker = 3\n").is_err());
     assert!(load_file("[grouping]\namend_window = \"1m\"\n").is_err());
@@ -227,10 +229,7 @@ fn the_scope_of_grouping_ignores_what_is_wrong_with_kafka_but_no_unknown_name() 
 #[test]
 fn the_scope_of_the_index_ignores_what_is_wrong_elsewhere_and_nothing_of_its_own() {
     let folder = Folder::new("scope-index");
-    let load_file = |text: &str| {
-        let sources = Sources { file: Some(folder.write("a.toml", text)), ..Sources::default() };
-        load(&sources, Scope::Index, knowledge())
-    };
+    let load_file = |text: &str| load_file(&folder, Scope::Index, text);
     assert!(load_file("workers = 0\n[kafka]\nbrokers = 3\n[grouping]\namend_window = \"1m\"\n").is_ok());
     assert!(load_file("[index]\npath = 5\n").is_err());
     assert!(load_file("[index]\nretention = \"30\"\n").is_err());

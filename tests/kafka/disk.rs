@@ -92,10 +92,7 @@ impl Drop for SmallDisk {
 
 /// Starts an indexer, has it write what there is, and stops it.
 fn filled(indexed: &Indexed, traffic: &Traffic) {
-    indexed.publish(traffic, 0, 2);
-    let mut worker = indexed.start("first");
-    worker.wait_ready();
-    indexed.wait_indexed(&mut worker);
+    let mut worker = indexed.start_with_half(traffic, "first");
     worker.stop();
     assert!(!all(&indexed.path).is_empty());
 }
@@ -123,10 +120,7 @@ fn full(broker: &Broker) -> Result<(), String> {
     let (mut indexed, traffic) = (Indexed::new(broker, 1), Traffic::generate(41, 1, 60));
     let disk = SmallDisk::new(&indexed.deployment.name)?;
     disk.keep_index(&mut indexed);
-    indexed.publish(&traffic, 0, 2);
-    let mut worker = indexed.start("index");
-    worker.wait_ready();
-    indexed.wait_indexed(&mut worker);
+    let mut worker = indexed.start_with_half(&traffic, "index");
     let before = all(&indexed.path);
     let ballast = disk.fill();
     indexed.publish(&traffic, 1, 2);

@@ -61,10 +61,7 @@ impl Tools {
 /// Once while the indexer runs, once while it does not.
 fn recreated(broker: &Broker) {
     let (indexed, traffic) = (Indexed::new(broker, 1), Traffic::generate(31, 1, 20));
-    indexed.publish(&traffic, 0, 2);
-    let mut worker = indexed.start("index");
-    worker.wait_ready();
-    indexed.wait_indexed(&mut worker);
+    let mut worker = indexed.start_with_half(&traffic, "index");
     let before = all(&indexed.path);
     let output = &indexed.deployment.output;
     Tools::new(&indexed).delete_topic(output);
@@ -120,10 +117,7 @@ fn stored(indexed: &Indexed) -> i64 {
 /// Retention deletes markers and aborted records too.
 fn markers(broker: &Broker) {
     let (indexed, traffic) = (Indexed::new(broker, 1), Traffic::generate(33, 1, 20));
-    indexed.publish(&traffic, 0, 2);
-    let mut worker = indexed.start("index");
-    worker.wait_ready();
-    indexed.wait_indexed(&mut worker);
+    let mut worker = indexed.start_with_half(&traffic, "index");
     let (deployment, output) = (&indexed.deployment, &indexed.deployment.output);
     let aborted = Upstream::to(deployment, output);
     aborted.open(deployment, 0, &[Given::new("never seen", 0)]);
@@ -144,10 +138,7 @@ fn markers(broker: &Broker) {
 
 fn cut(broker: &Broker) {
     let (indexed, traffic) = (Indexed::new(broker, 1), Traffic::generate(32, 1, 30));
-    indexed.publish(&traffic, 0, 2);
-    let mut worker = indexed.start("index");
-    worker.wait_ready();
-    indexed.wait_indexed(&mut worker);
+    let mut worker = indexed.start_with_half(&traffic, "index");
     worker.stop();
     let output = &indexed.deployment.output;
     let indexed_to = indexed.deployment.end(output, 0);

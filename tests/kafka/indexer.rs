@@ -86,6 +86,15 @@ impl Indexed {
         Worker::start_as(name, "index", &self.deployment.settings, &[])
     }
 
+    /// Publishes the first half of the traffic, and starts an indexer that has read it.
+    pub fn start_with_half(&self, traffic: &Traffic, name: &str) -> Worker {
+        self.publish(traffic, 0, 2);
+        let mut indexer = self.start(name);
+        indexer.wait_ready();
+        self.wait_indexed(&mut indexer);
+        indexer
+    }
+
     /// Returns the path of a second index.
     pub fn other(&self) -> PathBuf {
         self.path.with_extension("other.db")
@@ -200,10 +209,7 @@ fn agrees(broker: &Broker) {
 
 fn alone(broker: &Broker) {
     let (indexed, traffic) = (Indexed::new(broker, 2), Traffic::generate(22, 2, 30));
-    indexed.publish(&traffic, 0, 2);
-    let mut worker = indexed.start("index");
-    worker.wait_ready();
-    indexed.wait_indexed(&mut worker);
+    let mut worker = indexed.start_with_half(&traffic, "index");
     let (code, _) = worker.get("/api/v1/sessions").unwrap();
     assert_eq!(code, 200);
     indexed.publish(&traffic, 1, 2);
@@ -215,10 +221,7 @@ fn alone(broker: &Broker) {
 /// Both stand at the same offsets; the first record that comes is written by one of them, and stops the other.
 fn twin(broker: &Broker) {
     let (indexed, traffic) = (Indexed::new(broker, 1), Traffic::generate(24, 1, 30));
-    indexed.publish(&traffic, 0, 2);
-    let mut first = indexed.start("first");
-    first.wait_ready();
-    indexed.wait_indexed(&mut first);
+    let mut first = indexed.start_with_half(&traffic, "first");
     let mut second = indexed.start("second");
     second.wait_ready();
     second.wait_metric("livesession_index_lag_records{partition=\"0\"}", |lag| lag == 0.0);
