@@ -1,7 +1,7 @@
-//! Half of the tests in a second process, when all of them are asked for: they wait most of the time, for timeouts and for
-//! brokers that start, and one process runs them one at a time.
+//! The tests in several processes side by side, when all of them are asked for: they wait most of the time, for timeouts and
+//! for brokers that start, and one process runs them one at a time.
 //!
-//! The second process has brokers and ports of its own. What it says is printed when both are done.
+//! Each process has brokers and ports of its own. What the others say is printed when they are done.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -11,55 +11,66 @@ use libtest_mimic::Arguments;
 
 use crate::broker;
 
-/// Tells a process that it is the second one.
-const SECOND: &str = "LIVESESSION_TEST_BESIDE";
+/// Tells a process which one it is, counted from 1; the one that starts the others is not told.
+const NUMBER: &str = "LIVESESSION_TEST_BESIDE";
 
-/// The modules whose tests the second process runs.
-const MODULES: [&str; 7] = ["alerts", "chaos", "controls", "failpoints", "faults", "login", "proxied"];
+/// The modules whose tests the other processes run: each of them takes about as long as what is left for the first.
+const MODULES: [&[&str]; PROCESSES - 1] =
+    [&["chaos", "failpoints", "faults"], &["alerts", "controls", "login", "outage", "proxied", "refusals", "security"]];
+
+/// How many processes share the tests.
+pub const PROCESSES: usize = 3;
 
 /// Which tests a process runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     All,
-    First,
-    Second,
+    One(usize),
 }
 
 impl Part {
     /// Returns the part of this process: everything, if only some tests are asked for.
     pub fn of(arguments: &Arguments) -> Part {
-        if is_second() {
-            return Part::Second;
+        if number() > 0 {
+            return Part::One(number());
         }
         let is_whole = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.list;
-        if is_whole { Part::First } else { Part::All }
+        if is_whole { Part::One(0) } else { Part::All }
     }
 
     pub fn has(self, module: &str) -> bool {
-        self == Part::All || MODULES.contains(&module) == (self == Part::Second)
+        let other = MODULES.iter().position(|modules| modules.contains(&module)).map_or(0, |index| index + 1);
+        self == Part::All || self == Part::One(other)
     }
 }
 
-/// Returns whether this is the second process.
-pub fn is_second() -> bool {
-    std::env::var_os(SECOND).is_some()
+/// Returns which process this is; 0 is the one that was started first, or alone.
+pub fn number() -> usize {
+    std::env::var(NUMBER).map_or(0, |text| text.parse().expect("a number of a process"))
 }
 
-/// The second process.
+/// Another process.
 pub struct Beside {
     child: Child,
     said: PathBuf,
 }
 
 impl Beside {
-    /// Starts it. Dies with us.
-    pub fn start() -> Beside {
-        // Once for both. Why it cannot be done is told by every test that wanted it.
+    /// Starts all of them, if this process is the first of a whole run. They die with us.
+    pub fn start_all(part: Part) -> Vec<Beside> {
+        if part != Part::One(0) {
+            return Vec::new();
+        }
+        // Once for all. Why it cannot be done is told by every test that wanted it.
         let _ = broker::jars();
-        let said = broker::temporary().join(format!("beside-{}.log", std::process::id()));
+        (1..PROCESSES).map(Beside::start).collect()
+    }
+
+    fn start(number: usize) -> Beside {
+        let said = broker::temporary().join(format!("beside-{}-{number}.log", std::process::id()));
         let output = File::create(&said).unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(std::env::args_os().skip(1)).env(SECOND, "1").stdin(Stdio::null());
+        command.args(std::env::args_os().skip(1)).env(NUMBER, number.to_string()).stdin(Stdio::null());
         command.stdout(output.try_clone().unwrap()).stderr(output);
         broker::die_with_parent(&mut command);
         Beside { child: command.spawn().unwrap(), said }

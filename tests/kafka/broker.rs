@@ -366,15 +366,15 @@ pub fn temporary() -> PathBuf {
 
 /// Returns a port below the range of outgoing connections that nobody listens on, never the same twice.
 pub fn free_port() -> Result<u16, String> {
-    const COUNT: u32 = 5_000;
+    const COUNT: u32 = 12_000 / beside::PROCESSES as u32;
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // A killed broker comes back to its port, which nobody else may have taken meanwhile.
-    let first = if beside::is_second() { 25_000 } else { 20_000 };
+    let first = 20_000 + beside::number() as u32 * COUNT;
     for _ in 0..COUNT {
         // Programs that run at the same time begin at different places.
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = first + (std::process::id().wrapping_mul(31) + step) % COUNT;
-        let port = u16::try_from(port).expect("30,000 fits");
+        let port = u16::try_from(port).expect("32,000 fits");
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return Ok(port);
         }

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Without a broker a test is reported as ignored, with the reason: never as passed. Tests run one at a time, since they
-//! share one broker and measure time; [`beside`] runs half of them in a second process. Each takes topics, groups and
+//! share one broker and measure time; [`beside`] shares them out among processes. Each takes topics, groups and
 //! transactional ids of its own.
 
 mod acl;
@@ -109,13 +109,14 @@ fn main() -> ExitCode {
     #[cfg(debug_assertions)]
     let modules = [&modules[..], &[("failpoints", failpoints::TESTS)]].concat();
     let part = Part::of(&arguments);
-    let second = (part == Part::First).then(Beside::start);
+    let others = Beside::start_all(part);
     let modules = modules.iter().filter(|(module, _)| part.has(module));
     let trials = modules.flat_map(|(module, tests)| tests.iter().map(|test| trial(module, test))).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     broker::end_shared(conclusion.has_failed());
-    let has_passed = second.is_none_or(Beside::finish);
-    if has_passed { conclusion.exit_code() } else { ExitCode::from(101) }
+    // All of them: what each says has to be printed.
+    let failed = others.into_iter().map(Beside::finish).filter(|has_passed| !has_passed).count();
+    if failed == 0 { conclusion.exit_code() } else { ExitCode::from(101) }
 }
 
 fn trial(module: &str, test: &'static Test) -> Trial {
