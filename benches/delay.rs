@@ -95,7 +95,7 @@ fn work(brokers: &str, name: &str, input: &str, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         worker.turn(now()).unwrap();
     }
-    worker.stop(now()).unwrap();
+    worker.stop().unwrap();
 }
 
 /// Reads sessions until nothing more comes, and returns their delays in milliseconds, sorted.

@@ -131,7 +131,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
             quiet_since = clock::instant();
         }
     }
-    worker.stop(now(end)).map_err(broken)?;
+    worker.stop().map_err(broken)?;
     show.summary(read)?;
     Ok(Exit::Ok)
 }

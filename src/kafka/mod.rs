@@ -60,6 +60,8 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 pub trait Broker {
     /// Returns the next input, or [`Input::Idle`] when there was none for `timeout`.
     ///
+    /// The records of a partition come in the order of their offsets, none of them twice, from where it was started.
+    ///
     /// Gives away first what the last call returned as [`Input::Revoked`]. Must be called at least once per
     /// `max.poll.interval.ms`, restoring or not: else the group takes all partitions away.
     ///

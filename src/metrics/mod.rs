@@ -251,10 +251,12 @@ impl Metrics {
         self.forgotten(&counts.forgotten);
     }
 
-    /// Counts a transaction, with the time that its commit took.
-    pub fn transaction(&self, outcome: Transaction, took: Duration) {
+    /// Counts a transaction, with the time that its commit took if it came to one.
+    pub fn transaction(&self, outcome: Transaction, took: Option<Duration>) {
         self.transactions_total[outcome as usize].inc();
-        self.transaction_duration_seconds.observe(took.as_secs_f64());
+        if let Some(took) = took {
+            self.transaction_duration_seconds.observe(took.as_secs_f64());
+        }
     }
 
     /// Adds time that a worker spent in a phase.

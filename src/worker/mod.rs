@@ -74,6 +74,10 @@ const REVOKE_BUDGET: Duration = Duration::from_secs(5);
 /// How often the sizes of what is in memory are shown: counting looks at every session.
 const SIZES: Duration = Duration::from_secs(10);
 
+/// The rest after a transaction that failed: doubled with each in a row, from the first to the last. What is refused for good
+/// must fill neither the log nor the time of a broker.
+const REST: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
 /// One record in so many is timed while it is decoded: reading the clock costs a twentieth of what it measures.
 const TIMED: u64 = 64;
 
@@ -96,8 +100,10 @@ pub struct Worker<'b, B: Broker> {
     sizes_shown: Duration,
     /// How many sessions a transaction publishes at most: less than the setting after one that failed.
     slice: usize,
-    /// When what is left over may be tried again after an abort.
-    not_before: Duration,
+    /// The rest after the last transaction; zero if it was committed.
+    rest: Duration,
+    /// Whether that rest is still to come.
+    must_rest: bool,
     errors: kafka::ErrorCounts,
     is_member: bool,
 }
@@ -160,23 +166,24 @@ impl<'b, B: Broker> Worker<'b, B> {
             before_restore: 0,
             sizes_shown: Duration::ZERO,
             slice,
-            not_before: Duration::ZERO,
+            rest: Duration::ZERO,
+            must_rest: false,
             errors: kafka::ErrorCounts::default(),
             is_member: false,
         }
     }
 
-    /// Does one turn of the loop.
+    /// Does one turn of the loop. Returns how long to rest before the next one: no time, unless a transaction failed.
     ///
     /// # Errors
     ///
     /// [`Failure`]: the worker is of no more use. Whatever it had begun is undone by whoever comes next.
-    pub fn turn(&mut self, now: Now) -> Result<(), Failure> {
+    pub fn turn(&mut self, now: Now) -> Result<Duration, Failure> {
         if let Some(transaction) = &mut self.transaction {
             transaction.since.get_or_insert(now.elapsed);
         }
         if self.is_commit_due(now) {
-            self.commit(now, self.settings.commit_timeout)?;
+            self.commit(self.settings.commit_timeout)?;
         }
         if self.before_restore == 0 {
             self.step_restore(now)?;
@@ -204,12 +211,13 @@ impl<'b, B: Broker> Worker<'b, B> {
         }
         self.before_restore = if let Input::Record(_) = input { self.before_restore.saturating_sub(1) } else { 0 };
         match input {
-            Input::Record(record) => self.read(&record, now),
-            Input::Assigned(partitions) => self.assigned(&partitions, now),
-            Input::Revoked(partitions) => self.revoked(&partitions, now),
-            Input::Lost(partitions) => self.lost(&partitions),
-            Input::Idle => Ok(()),
+            Input::Record(record) => self.read(&record, now)?,
+            Input::Assigned(partitions) => self.assigned(&partitions, now)?,
+            Input::Revoked(partitions) => self.revoked(&partitions)?,
+            Input::Lost(partitions) => self.lost(&partitions)?,
+            Input::Idle => {}
         }
+        Ok(if std::mem::take(&mut self.must_rest) { self.rest } else { Duration::ZERO })
     }
 
     /// Commits what is under way: the last thing to do before the consumer is closed. Open sessions stay open.
@@ -217,8 +225,8 @@ impl<'b, B: Broker> Worker<'b, B> {
     /// # Errors
     ///
     /// As [`Worker::turn`]. Nothing is lost then; whoever comes next does it again.
-    pub fn stop(&mut self, now: Now) -> Result<(), Failure> {
-        self.commit(now, self.settings.commit_timeout)
+    pub fn stop(&mut self) -> Result<(), Failure> {
+        self.commit(self.settings.commit_timeout)
     }
 
     /// Drops all memory: the metrics show nothing of these partitions any more.
@@ -242,7 +250,7 @@ impl<'b, B: Broker> Worker<'b, B> {
             transaction.since.is_some_and(|since| now.elapsed.saturating_sub(since) >= self.settings.commit_interval)
                 || transaction.records >= self.settings.commit_max_records
         };
-        self.transaction.as_ref().is_some_and(is_old) || self.has_more() && now.elapsed >= self.not_before
+        self.transaction.as_ref().is_some_and(is_old) || self.has_more()
     }
 
     /// Returns whether more is due than the last transaction could publish.
@@ -252,7 +260,7 @@ impl<'b, B: Broker> Worker<'b, B> {
 
     fn poll_timeout(&self, now: Now) -> Duration {
         if self.has_more() {
-            return self.not_before.saturating_sub(now.elapsed).min(POLL);
+            return Duration::ZERO;
         }
         let Some(transaction) = &self.transaction else { return POLL };
         (transaction.since.unwrap_or(now.elapsed) + self.settings.commit_interval).saturating_sub(now.elapsed).min(POLL)
@@ -262,10 +270,6 @@ impl<'b, B: Broker> Worker<'b, B> {
     fn read(&mut self, record: &kafka::Record<'_>, now: Now) -> Result<(), Failure> {
         let (partition, offset) = (record.partition(), record.offset());
         let Some(Owned::Running(running)) = self.owned.get_mut(&partition) else { return Ok(()) };
-        if offset < running.state.next_offset() {
-            // A consumer may deliver again what it had fetched before it was sought.
-            return Ok(());
-        }
         let transaction = begin(self.broker, &mut self.transaction)?;
         transaction.touch(partition, &mut running.state);
         let watermark = running.state.watermark();
@@ -305,8 +309,8 @@ impl<'b, B: Broker> Worker<'b, B> {
                 counts.dead_letter(reason.as_str());
                 match self.send_dead_letter(record, timestamp, reason) {
                     Err(kafka::transaction::Error::Abort { doing, source }) => {
-                        self.metrics.transaction(metrics::Transaction::Aborted, Duration::ZERO);
-                        return self.try_again(doing, &source, now);
+                        self.metrics.transaction(metrics::Transaction::Aborted, None);
+                        return self.try_again(doing, &source);
                     }
                     sent => sent?,
                 }
@@ -315,12 +319,12 @@ impl<'b, B: Broker> Worker<'b, B> {
         Ok(())
     }
 
-    fn revoked(&mut self, partitions: &[i32], now: Now) -> Result<(), Failure> {
+    fn revoked(&mut self, partitions: &[i32]) -> Result<(), Failure> {
         info!(?partitions, "partitions revoked");
         self.metrics.rebalance(metrics::Rebalance::Revoke);
         failpoint::reach!("revoke.before");
         // All partitions together, also those that stay: their offsets and ours are one transaction.
-        self.commit(now, REVOKE_BUDGET)?;
+        self.commit(REVOKE_BUDGET)?;
         self.drop_partitions(partitions);
         failpoint::reach!("revoke.after");
         Ok(())
@@ -342,7 +346,7 @@ impl<'b, B: Broker> Worker<'b, B> {
     }
 
     /// Ends the transaction: publishes what is due, writes the changelog, commits.
-    fn commit(&mut self, now: Now, timeout: Duration) -> Result<(), Failure> {
+    fn commit(&mut self, timeout: Duration) -> Result<(), Failure> {
         // What a slice left over makes a transaction of its own, though nothing was read.
         let unsettled: Vec<i32> = self.unsettled().collect();
         if self.transaction.is_none() && unsettled.is_empty() {
@@ -368,34 +372,35 @@ impl<'b, B: Broker> Worker<'b, B> {
                 }
                 self.metrics.commit(&self.counts, clock::now());
                 self.counts.clear();
+                self.rest = Duration::ZERO;
                 self.slice = (self.slice * 2).min(self.settings.slice);
-                self.metrics.transaction(metrics::Transaction::Committed, took);
+                self.metrics.transaction(metrics::Transaction::Committed, Some(took));
                 self.show_watermarks(&transaction.touched);
                 debug!(records = transaction.records, partitions = transaction.touched.len(), "committed");
                 Ok(())
             }
             Err(kafka::transaction::Error::Abort { doing, source }) => {
-                self.metrics.transaction(metrics::Transaction::Aborted, took);
+                self.metrics.transaction(metrics::Transaction::Aborted, Some(took));
                 self.transaction = Some(transaction);
-                self.try_again(doing, &source, now)
+                self.try_again(doing, &source)
             }
             Err(error) => {
                 let outcome = match error {
                     kafka::transaction::Error::Fenced { .. } => metrics::Transaction::Fenced,
                     _ => metrics::Transaction::Unknown,
                 };
-                self.metrics.transaction(outcome, took);
+                self.metrics.transaction(outcome, Some(took));
                 Err(error.into())
             }
         }
     }
 
     /// Gives up a transaction that failed; what it was to do is done again, in smaller slices.
-    fn try_again(&mut self, doing: &str, source: &kafka::Cause, now: Now) -> Result<(), Failure> {
+    fn try_again(&mut self, doing: &str, source: &kafka::Cause) -> Result<(), Failure> {
         let records = self.transaction.as_ref().map_or(0, |transaction| transaction.records);
         warn!(doing, error = %source, records, "transaction failed, trying again");
-        // Records are read again first; what needs none must not be tried in a tight loop.
-        self.not_before = now.elapsed + self.settings.commit_interval;
+        self.rest = (self.rest * 2).clamp(REST.0, REST.1);
+        self.must_rest = true;
         // Long sessions can make a slice that takes longer to deliver than a transaction may last.
         self.slice = (self.slice / 2).max(1);
         self.abort()

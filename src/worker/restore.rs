@@ -50,7 +50,7 @@ impl<B: Broker> Worker<'_, B> {
         for restored in progress.restored {
             if self.transaction.is_some() && restored.records > 0 {
                 // A large state takes seconds to build, and a transaction that waits so long can be over before.
-                self.commit(now, self.settings.commit_timeout)?;
+                self.commit(self.settings.commit_timeout)?;
             }
             self.restored(restored, now)?;
         }

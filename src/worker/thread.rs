@@ -108,14 +108,18 @@ impl Thread {
         let ended = loop {
             let now = read_clocks();
             if self.is_stopping() {
-                break worker.stop(now);
+                break worker.stop();
             }
-            if let Err(failure) = worker.turn(now) {
-                break Err(failure);
-            }
+            let rest = match worker.turn(now) {
+                Ok(rest) => rest,
+                Err(failure) => break Err(failure),
+            };
             self.health.turned(now.wall);
             self.health.member(worker.is_member());
             self.health.restoring(worker.restoring());
+            if !rest.is_zero() {
+                self.wait(rest);
+            }
         };
         let connected = worker.is_member();
         worker.forget_all();

@@ -46,6 +46,10 @@ struct State {
     doubt: bool,
     /// The outcome of a commit is unknown.
     dead: bool,
+    /// How many transactions failed in a row.
+    failures: u32,
+    /// Whether one failed since the worker was last asked whether it rests.
+    has_failed: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -330,6 +334,24 @@ impl<'a> Client<'a> {
         let world = self.world();
         let by = 1 + world.chance.below(1_000);
         world.cluster.borrow_mut().delay(node, epoch, Request::Offsets { membership, offsets }, by);
+    }
+
+    /// Notes whether a step of a transaction failed in a way after which the worker tries again.
+    fn note_failure(&self, result: &Result<(), transaction::Error>) {
+        if let Err(transaction::Error::Abort { .. }) = result {
+            let mut state = self.state.borrow_mut();
+            state.failures += 1;
+            state.has_failed = true;
+        }
+    }
+
+    /// Returns how long the worker has to rest now.
+    pub fn take_rest(&self) -> Duration {
+        let mut state = self.state.borrow_mut();
+        if !std::mem::take(&mut state.has_failed) {
+            return Duration::ZERO;
+        }
+        Duration::from_millis((50 << state.failures.min(10)).min(5_000))
     }
 
     fn give_up(&self, error: transaction::Error) -> Result<(), transaction::Error> {

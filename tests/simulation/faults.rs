@@ -110,6 +110,7 @@ impl Weakness {
             Weakness::ProducerKeptAfterFailure
                 | Weakness::UnstableOffset
                 | Weakness::IdleAtStable
+                | Weakness::LossUntold
                 | Weakness::OffsetReset
         )
     }

@@ -93,6 +93,8 @@ struct Node<'a> {
     /// When it is started again.
     up_at: Cell<u64>,
     born: Cell<u64>,
+    /// Until when it rests: its last transaction failed.
+    rests_until: Cell<u64>,
     /// How far its wall clock is off, in ms.
     skew: Cell<i64>,
 }
@@ -245,7 +247,7 @@ impl<'a> World<'a> {
     fn is_free(&self, node: usize) -> bool {
         let node = &self.nodes[node];
         match node.client.get() {
-            Some(_) => node.worker.borrow().is_some(),
+            Some(_) => node.worker.borrow().is_some() && node.rests_until.get() <= self.now(),
             None => node.up_at.get() <= self.now() && self.used.get() < CLIENTS,
         }
     }
@@ -332,7 +334,7 @@ impl<'a> World<'a> {
         let Some(client) = node.client.get() else { return };
         let Some(mut worker) = node.worker.borrow_mut().take() else { return };
         self.trace(number, || "stop".to_owned());
-        let result = worker.stop(self.clock(node));
+        let result = worker.stop();
         drop(worker);
         node.client.set(None);
         node.up_at.set(self.now() + self.chance.below(5_000));
@@ -361,7 +363,16 @@ impl<'a> World<'a> {
         let result = worker.turn(self.clock(node));
         let is_killed = self.clients[client].killed.get();
         match result {
-            Ok(()) if !is_killed => *node.worker.borrow_mut() = Some(worker),
+            Ok(rest) if !is_killed => {
+                *node.worker.borrow_mut() = Some(worker);
+                let wanted = self.clients[client].take_rest();
+                if rest != wanted {
+                    let text = format!("worker {number} rests for {rest:?} instead of {wanted:?}");
+                    self.failure.borrow_mut().get_or_insert(text);
+                }
+                // Or less: nothing may depend on it.
+                node.rests_until.set(self.now() + self.chance.below(rest.as_millis() as u64 + 1));
+            }
             result => {
                 drop(worker);
                 node.client.set(None);
@@ -382,6 +393,7 @@ impl<'a> World<'a> {
         let worker = Worker::new(&self.clients[client], Arc::clone(&self.setup.settings), Arc::clone(&self.metrics));
         node.client.set(Some(client));
         node.born.set(self.now());
+        node.rests_until.set(0);
         *node.worker.borrow_mut() = Some(worker);
     }
 

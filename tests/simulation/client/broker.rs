@@ -138,7 +138,9 @@ impl Broker for Client<'_> {
             return Err(rebuild(DOING, "killed"));
         }
         if self.draw(Fault::SendFails) {
-            return Err(abort(DOING, "the record was refused"));
+            let refused = Err(abort(DOING, "the record was refused"));
+            self.note_failure(&refused);
+            return refused;
         }
         let world = self.world();
         let place = match record.topic {
@@ -171,6 +173,42 @@ impl Broker for Client<'_> {
     }
 
     fn commit(&self, offsets: &[(i32, i64)], _timeout: Duration) -> Result<(), transaction::Error> {
+        let result = self.try_commit(offsets);
+        self.note_failure(&result);
+        if result.is_ok() {
+            let mut state = self.state.borrow_mut();
+            (state.failures, state.has_failed) = (0, false);
+        }
+        result
+    }
+
+    fn abort(&self) -> Result<(), transaction::Error> {
+        const DOING: &str = "abort";
+        self.trace(|| DOING.to_owned());
+        if !self.survives(DOING) {
+            return self.give_up(rebuild(DOING, "killed"));
+        }
+        let is_announced = match &self.state.borrow().transaction {
+            None => return Ok(()),
+            Some(open) => !open.places.is_empty(),
+        };
+        let end = if is_announced { self.end(false) } else { End::Made };
+        match end {
+            End::Made => self.state.borrow_mut().transaction = None,
+            // Taking the id over aborts for certain.
+            End::Unknown | End::Refused(ProducerRefusal::InvalidState) => self.init(),
+            End::Refused(refusal) => return self.give_up(refused(DOING, refusal)),
+        }
+        if self.survives("aborted") { Ok(()) } else { self.give_up(rebuild(DOING, "killed")) }
+    }
+
+    fn errors(&self) -> ErrorCounts {
+        ErrorCounts::default()
+    }
+}
+
+impl Client<'_> {
+    fn try_commit(&self, offsets: &[(i32, i64)]) -> Result<(), transaction::Error> {
         const DOING: &str = "commit";
         self.trace(|| format!("commit {offsets:?}"));
         if !self.survives(DOING) {
@@ -239,29 +277,5 @@ impl Broker for Client<'_> {
             End::Unknown => self.give_up(rebuild(DOING, "no answer")),
             End::Refused(refusal) => self.give_up(refused(DOING, refusal)),
         }
-    }
-
-    fn abort(&self) -> Result<(), transaction::Error> {
-        const DOING: &str = "abort";
-        self.trace(|| DOING.to_owned());
-        if !self.survives(DOING) {
-            return self.give_up(rebuild(DOING, "killed"));
-        }
-        let is_announced = match &self.state.borrow().transaction {
-            None => return Ok(()),
-            Some(open) => !open.places.is_empty(),
-        };
-        let end = if is_announced { self.end(false) } else { End::Made };
-        match end {
-            End::Made => self.state.borrow_mut().transaction = None,
-            // Taking the id over aborts for certain.
-            End::Unknown | End::Refused(ProducerRefusal::InvalidState) => self.init(),
-            End::Refused(refusal) => return self.give_up(refused(DOING, refusal)),
-        }
-        if self.survives("aborted") { Ok(()) } else { self.give_up(rebuild(DOING, "killed")) }
-    }
-
-    fn errors(&self) -> ErrorCounts {
-        ErrorCounts::default()
     }
 }
