@@ -30,6 +30,7 @@ pub const TESTS: &[Test] = &[
     test("gap_is_not_changed_under_what_it_has_grouped", gap),
     test("change_that_one_partition_forbids_is_refused_before_joining", before_joining),
     test("changelog_of_a_newer_version_is_not_written_on", newer),
+    test("dead_letters_wait_for_a_topic_that_is_gone", without_dead_letters),
 ];
 
 const fn test(name: &'static str, body: fn(&Broker)) -> Test {
@@ -247,4 +248,19 @@ fn newer(broker: &Broker) {
     let (code, said) = check_online(&deployment);
     assert_eq!(code, Some(70), "{said}");
     assert!(words.iter().all(|word| said.contains(word)), "{said}");
+}
+
+fn without_dead_letters(broker: &Broker) {
+    let deployment = Deployment::new(broker, 1);
+    let mut worker = deployment.start_ready("a");
+    deployment.feed(&mut worker, 0, &[traffic::garbage()]);
+    let deleted = block_on(admin(&deployment).delete_topics(&[&deployment.dead_letter], &AdminOptions::new())).unwrap();
+    assert!(deleted[0].is_ok());
+    deployment.produce(0, &[traffic::garbage()]);
+    worker.wait_metric("livesession_transactions_total{outcome=\"aborted\"}", |aborted| aborted > 0.0);
+    assert_eq!(deployment.committed(), [Some(1)], "nothing moves past a record that is nowhere else");
+    deployment.create(&deployment.dead_letter, 1, &[]);
+    deployment.wait_read(&mut worker);
+    worker.stop();
+    assert_eq!(deployment.read(&deployment.dead_letter).len(), 1);
 }
