@@ -50,6 +50,8 @@ struct State {
     failures: u32,
     /// Whether one failed since the worker was last asked whether it rests.
     has_failed: bool,
+    /// How many sessions a transaction may publish.
+    slice: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -70,6 +72,8 @@ struct Open {
     /// The places that the client has announced to the coordinator.
     places: BTreeSet<Place>,
     failed: Option<ProducerRefusal>,
+    /// How many sessions it publishes so far.
+    sessions: usize,
 }
 
 impl<'a> Client<'a> {
@@ -83,6 +87,7 @@ impl<'a> Client<'a> {
         self.node.set(node);
         let mut state = self.state.borrow_mut();
         let mut cluster = world.cluster.borrow_mut();
+        state.slice = world.setup.settings.slice;
         state.epoch = cluster.init(node, &world.chance);
         state.member = Some(cluster.group.join());
     }
@@ -342,6 +347,7 @@ impl<'a> Client<'a> {
             let mut state = self.state.borrow_mut();
             state.failures += 1;
             state.has_failed = true;
+            state.slice = (state.slice / 2).max(1);
         }
     }
 

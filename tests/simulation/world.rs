@@ -340,12 +340,17 @@ impl<'a> World<'a> {
         node.up_at.set(self.now() + self.chance.below(5_000));
         match result {
             Ok(()) if self.clients[client].has_open_transaction() => {
-                self.failure.borrow_mut().get_or_insert(format!("worker {number} stopped without a commit"));
+                self.fail(format!("worker {number} stopped without a commit"));
             }
             Ok(()) if !self.clients[client].killed.get() => self.clients[client].close(),
             Ok(()) => {}
             Err(failure) => self.failed(number, client, &failure),
         }
+    }
+
+    /// Notes that a worker did what it must not do.
+    pub fn fail(&self, problem: String) {
+        self.failure.borrow_mut().get_or_insert(problem);
     }
 
     fn clock(&self, node: &Node<'a>) -> Now {
@@ -367,8 +372,7 @@ impl<'a> World<'a> {
                 *node.worker.borrow_mut() = Some(worker);
                 let wanted = self.clients[client].take_rest();
                 if rest != wanted {
-                    let text = format!("worker {number} rests for {rest:?} instead of {wanted:?}");
-                    self.failure.borrow_mut().get_or_insert(text);
+                    self.fail(format!("worker {number} rests for {rest:?} instead of {wanted:?}"));
                 }
                 // Or less: nothing may depend on it.
                 node.rests_until.set(self.now() + self.chance.below(rest.as_millis() as u64 + 1));

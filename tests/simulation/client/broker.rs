@@ -128,7 +128,7 @@ impl Broker for Client<'_> {
         }
         let mut state = self.state.borrow_mut();
         let departures = state.departures;
-        state.transaction = Some(Open { departures, places: BTreeSet::new(), failed: None });
+        state.transaction = Some(Open { departures, places: BTreeSet::new(), failed: None, sessions: 0 });
         Ok(())
     }
 
@@ -163,6 +163,14 @@ impl Broker for Client<'_> {
         let Some(open) = &mut state.transaction else {
             return Err(transaction::Error::Stop { doing: DOING, problem: "no transaction".to_owned() });
         };
+        // What a limit has cut off and what is withdrawn come on top.
+        let on_top = ["\"close_cause\":\"limit\"", "\"status\":\"withdrawn\""];
+        let is_on_top =
+            |value: &[u8]| on_top.iter().any(|text| value.windows(text.len()).any(|part| part == text.as_bytes()));
+        open.sessions += usize::from(place == Place::Output && !record.value.is_some_and(is_on_top));
+        if open.sessions > state.slice {
+            world.fail(format!("worker {node} publishes more than {} sessions in a transaction", state.slice));
+        }
         let mut cluster = world.cluster.borrow_mut();
         let added = if open.places.insert(place) { cluster.add_place(node, epoch, place) } else { Ok(()) };
         if let Err(refusal) = added.and_then(|()| cluster.produce(node, epoch, place, written)) {
@@ -178,6 +186,7 @@ impl Broker for Client<'_> {
         if result.is_ok() {
             let mut state = self.state.borrow_mut();
             (state.failures, state.has_failed) = (0, false);
+            state.slice = (state.slice * 2).min(self.world().setup.settings.slice);
         }
         result
     }
