@@ -418,4 +418,22 @@ mod tests {
         assert_eq!(reports.last(), "second");
         assert_eq!(reports.counts(), ErrorCounts { transport: 1, auth: 2, timeout: 0, other: 0 });
     }
+
+    #[test]
+    fn every_client_reports_and_an_outage_is_remembered() {
+        let reports = Arc::new(Reports::default());
+        let cut = global(RDKafkaErrorCode::BrokerTransportFailure);
+        PlainContext { reports: Arc::clone(&reports) }.error(cut.clone(), "refused");
+        GroupContext::new(Arc::clone(&reports), "input").error(cut.clone(), "refused");
+        let producer = TransactionContext::new(Arc::clone(&reports));
+        assert!(!producer.disturbed() && !producer.was_cut());
+        producer.error(global(RDKafkaErrorCode::Fail), "something else");
+        assert!(producer.disturbed() && !producer.was_cut());
+        for error in [cut, global(RDKafkaErrorCode::OperationTimedOut)] {
+            let producer = TransactionContext::new(Arc::clone(&reports));
+            producer.error(error, "");
+            assert!(producer.disturbed() && producer.was_cut());
+        }
+        assert_eq!(reports.counts(), ErrorCounts { transport: 3, auth: 0, timeout: 1, other: 1 });
+    }
 }

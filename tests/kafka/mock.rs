@@ -26,6 +26,8 @@ pub const TESTS: &[Test] = &[
     test("every_answer_to_an_init_has_one_meaning", inits),
     test("unknown_outcome_is_not_survived", unknown_outcome),
     test("failed_delivery_replaces_the_producer", failed_delivery),
+    test("failed_delivery_replaces_the_producer_after_an_abort_too", failed_delivery_then_abort),
+    test("honest_abort_keeps_the_producer", honest_abort),
     test("begun_transaction_is_not_begun_again", second_begin),
     test("refused_commit_replaces_the_producer", refused_commit),
     test("slow_commit_replaces_the_producer", slow_commit),
@@ -262,6 +264,34 @@ fn failed_delivery() {
     assert!(source.to_string().contains("size too large"), "{source}");
     transactions.abort().unwrap();
     assert_replaced(&transactions);
+}
+
+/// The abort itself is quick, and no error is reported.
+fn failed_delivery_then_abort() {
+    let world = World::new();
+    let transactions = world.begun();
+    world.cluster.request_errors(Api::Produce, &[Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    transactions.send(&record()).unwrap();
+    let is_noticed = wait_until(TIMEOUT, || {
+        transactions.serve();
+        transactions.needs_replacement()
+    });
+    assert!(is_noticed, "the delivery did not fail");
+    transactions.abort().unwrap();
+    assert_replaced(&transactions);
+}
+
+/// What an abort drops from the queue has not failed.
+fn honest_abort() {
+    let world = World::new();
+    let transactions = world.begun();
+    let (result, took) = timed(|| {
+        transactions.send(&record()).unwrap();
+        transactions.abort()
+    });
+    result.unwrap();
+    transactions.serve();
+    assert!(!transactions.needs_replacement() || took >= Duration::from_millis(80), "{took:?}");
 }
 
 /// Offsets that were refused may have been sent twice, and the other time may come late.
