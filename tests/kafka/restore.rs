@@ -23,6 +23,8 @@ pub const TESTS: &[Test] = &[
     test("hanging_transaction_is_stuck", stuck),
     test("compacted_changelog_is_restored", compacted),
     test("partition_that_was_lost_is_dropped", dropped),
+    test("what_is_written_after_the_question_is_not_applied", written_meanwhile),
+    test("restore_that_begins_again_begins_at_the_beginning", begun_again),
     test("undecided_offset_is_waited_for", undecided_offset),
     test("changelog_with_too_few_partitions_is_named", short_changelog),
 ];
@@ -238,6 +240,40 @@ fn dropped(broker: &Broker) {
     client.begin_restore(7).unwrap();
     let (restored, _) = finish(&client, 1);
     assert_eq!(restored, [Restored { partition: 0, committed: Some(1), records: 1 }]);
+}
+
+/// Begins to restore partition 0: its end is known and its log assigned, and nothing of it read.
+fn begin_reading(client: &Client) {
+    client.begin_restore(0).unwrap();
+    let is_reading = || {
+        let step = client.step_restore(Duration::ZERO, &mut |_, _, _| panic!("there is no time to read anything"));
+        step.unwrap().remaining > 0
+    };
+    assert!(wait_until(PATIENCE, is_reading));
+}
+
+/// The end that was asked for is behind a marker, so that no record tells that it is reached.
+fn written_meanwhile(broker: &Broker) {
+    let world = World::new(broker, 1);
+    let (client, _) = world.join("a");
+    write(&world, &client, 0, &[("a", Some("1"))], 1);
+    begin_reading(&client);
+    write(&world, &client, 0, &[("b", Some("2"))], 2);
+    let (restored, applied) = finish(&client, 1);
+    assert_eq!(restored, [Restored { partition: 0, committed: Some(1), records: 1 }]);
+    assert_eq!(applied[&0], ["a=1"]);
+}
+
+fn begun_again(broker: &Broker) {
+    let world = World::new(broker, 1);
+    let (client, _) = world.join("a");
+    write(&world, &client, 0, &[("a", Some("1"))], 1);
+    begin_reading(&client);
+    write(&world, &client, 0, &[("b", Some("2"))], 2);
+    begin_reading(&client);
+    let (restored, applied) = finish(&client, 1);
+    assert_eq!(restored, [Restored { partition: 0, committed: Some(2), records: 2 }]);
+    assert_eq!(applied[&0], ["a=1", "b=2"]);
 }
 
 /// The offset is asked for while a transaction over it is open: only its outcome counts.
