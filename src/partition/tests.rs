@@ -266,6 +266,7 @@ fn batch_of_which_nothing_is_remembered_is_deleted_by_the_first_transaction() {
     let records = restored.prepare();
     assert_eq!(records[0], ("b/0".to_owned(), None));
     restored.committed();
+    assert_eq!(restored.batches.keys().copied().collect::<Vec<_>>(), [1]);
     restored.begin();
     let keys: Vec<String> = restored.prepare().into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys, ["m"], "once is enough");
