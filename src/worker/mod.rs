@@ -456,3 +456,6 @@ fn begin<'t, B: Broker>(broker: &B, transaction: &'t mut Option<Transaction>) ->
     }
     transaction.as_mut().ok_or(Failure::Defect { what: "no transaction although one was begun" })
 }
+
+#[cfg(test)]
+mod tests;
