@@ -12,7 +12,7 @@ use crate::metrics::Labels;
 use crate::partition::Partition as State;
 use crate::time::Millis;
 use crate::wire::notification::Rules;
-use crate::wire::{changelog, notification};
+use crate::wire::{changelog, dead_letter, notification};
 
 /// A broker of one input partition. Notes what it is asked to do.
 #[derive(Default)]
@@ -23,6 +23,17 @@ struct Scripted {
     /// What the changelog holds of every partition, with the group's offset.
     changelog: (Vec<changelog::Record>, Option<i64>),
     errors: Cell<ErrorCounts>,
+    sent: RefCell<Vec<Sent>>,
+}
+
+/// A record that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sent {
+    topic: String,
+    partition: Option<i32>,
+    key: Option<String>,
+    value: Option<String>,
+    headers: Vec<(String, String)>,
 }
 
 impl Scripted {
@@ -33,6 +44,11 @@ impl Scripted {
     /// Returns what it was asked to do since the last time.
     fn said(&self) -> Vec<String> {
         self.said.take()
+    }
+
+    /// Returns what was sent to a topic since the last time.
+    fn sent(&self, topic: &str) -> Vec<Sent> {
+        self.sent.borrow_mut().extract_if(.., |sent| sent.topic == topic).collect()
     }
 
     fn give(&self, input: Input<'static>) {
@@ -78,7 +94,15 @@ impl Broker for Scripted {
         Ok(())
     }
 
-    fn send(&self, _record: &Outgoing<'_>) -> Result<(), transaction::Error> {
+    fn send(&self, record: &Outgoing<'_>) -> Result<(), transaction::Error> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        self.sent.borrow_mut().push(Sent {
+            topic: record.topic.to_owned(),
+            partition: record.partition,
+            key: record.key.map(text),
+            value: record.value.map(text),
+            headers: record.headers.iter().map(|(name, value)| (text(name), text(value.unwrap_or_default()))).collect(),
+        });
         Ok(())
     }
 
@@ -137,7 +161,7 @@ fn settings() -> Settings {
 }
 
 fn metrics() -> Arc<Metrics> {
-    Arc::new(Metrics::new(Labels { reasons: &[], anomalies: &["time_scaled"], causes: &["watermark"] }))
+    Arc::new(Metrics::new(Labels { reasons: &["not_json"], anomalies: &["time_scaled"], causes: &["watermark"] }))
 }
 
 /// The clocks so many ms after the start. The wall's runs a hundred times as fast, so that something is due at any time.
@@ -146,15 +170,26 @@ fn at(ms: u64) -> Now {
     Now { wall, elapsed: Duration::from_millis(ms) }
 }
 
-/// A file of ten seconds, of the stream's second `start`.
-fn file(offset: i64, start: i64) -> Input<'static> {
-    let value = format!(
-        r#"{{"event_type":100,"stream_id":"cam","file_id":"f{offset}","start_time":{},"end_time":{}}}"#,
-        ZERO + start,
-        ZERO + start + 10
-    );
+/// Returns the value of a series.
+fn shown(metrics: &Metrics, series: &str) -> Option<f64> {
+    let (text, start) = (metrics.render(), format!("livesession_{series} "));
+    text.lines().find_map(|line| line.strip_prefix(&start)).map(|value| value.parse().unwrap())
+}
+
+/// A record of partition 0.
+fn record(offset: i64, value: String) -> Input<'static> {
     let value: &'static [u8] = Vec::leak(value.into_bytes());
-    Input::Record(Record::from_parts((0, offset), None, (None, Some(value)), Vec::new()))
+    Input::Record(Record::from_parts((0, offset), None, (Some(b"key"), Some(value)), vec![(b"name", Some(b"text"))]))
+}
+
+/// A file of a stream, in seconds.
+fn file(offset: i64, stream: &str, start: i64, end: i64) -> Input<'static> {
+    let value = format!(
+        r#"{{"event_type":100,"stream_id":"{stream}","file_id":"f{offset}","start_time":{},"end_time":{}}}"#,
+        ZERO + start,
+        ZERO + end
+    );
+    record(offset, value)
 }
 
 /// Gives a worker its partition, and starts it there.
@@ -171,7 +206,7 @@ fn partition_whose_clock_has_just_moved_is_not_idle() {
     let mut worker = Worker::new(&broker, Arc::new(settings()), metrics());
     begin_partition(&mut worker, 0);
     worker.turn(at(20_000)).unwrap();
-    broker.give(file(0, 0));
+    broker.give(file(0, "cam", 0, 10));
     worker.turn(at(20_001)).unwrap();
     broker.said();
     worker.turn(at(50_000)).unwrap();
@@ -187,9 +222,9 @@ fn transaction_is_committed_when_it_is_old_or_full() {
     begin_partition(&mut worker, 0);
     worker.turn(at(5_000)).unwrap();
     broker.said();
-    broker.give(file(0, 0));
-    broker.give(file(1, 10));
-    broker.give(file(2, 20));
+    broker.give(file(0, "cam", 0, 10));
+    broker.give(file(1, "cam", 10, 20));
+    broker.give(file(2, "cam", 20, 30));
     worker.turn(at(5_000)).unwrap();
     worker.turn(at(5_000)).unwrap();
     assert_eq!(broker.said(), ["begin"]);
@@ -206,12 +241,10 @@ fn transaction_is_committed_when_it_is_old_or_full() {
 /// Building a large state takes seconds, and an open transaction must not wait for it.
 #[test]
 fn open_transaction_is_committed_before_a_state_is_built() {
-    let mut state = State::new(settings().policy, notification::KeyParts::AppAppnameStreamId, 7);
-    state.begin();
-    let broker = Scripted { changelog: (state.prepare(), Some(7)), ..Scripted::default() };
+    let broker = Scripted { changelog: (changelog(), Some(7)), ..Scripted::default() };
     let mut worker = Worker::new(&broker, Arc::new(settings()), metrics());
     begin_partition(&mut worker, 0);
-    broker.give(file(7, 0));
+    broker.give(file(7, "cam", 0, 10));
     broker.give(Input::Assigned(vec![1]));
     worker.turn(at(1)).unwrap();
     worker.turn(at(1)).unwrap();
@@ -225,15 +258,13 @@ fn errors_are_counted_once() {
     let broker = Scripted::default();
     let metrics = metrics();
     let mut worker = Worker::new(&broker, Arc::new(settings()), Arc::clone(&metrics));
-    let shown = |kind: &str| {
-        let (text, series) = (metrics.render(), format!("livesession_kafka_errors_total{{kind=\"{kind}\"}} "));
-        text.lines().find_map(|line| line.strip_prefix(&series)).unwrap().to_owned()
-    };
     broker.errors.set(ErrorCounts { transport: 1, auth: 2, timeout: 3, other: 4 });
     worker.turn(at(1_000)).unwrap();
     broker.errors.set(ErrorCounts { transport: 2, auth: 2, timeout: 3, other: 4 });
     worker.turn(at(2_000)).unwrap();
-    assert_eq!(["transport", "auth", "timeout", "other"].map(shown), ["2", "2", "3", "4"]);
+    for (kind, count) in [("transport", 2.0), ("auth", 2.0), ("timeout", 3.0), ("other", 4.0)] {
+        assert_eq!(shown(&metrics, &format!("kafka_errors_total{{kind=\"{kind}\"}}")), Some(count));
+    }
 }
 
 #[test]
@@ -247,4 +278,134 @@ fn worker_that_ends_leaves_no_partition_in_the_metrics() {
     assert!(metrics.render().contains("partition=\"0\"") && metrics.render().contains("partition=\"1\""));
     worker.forget_all();
     assert!(!metrics.render().contains("partition="), "{}", metrics.render());
+}
+
+/// Else `latest` would be another place after a restart.
+#[test]
+fn where_a_partition_begins_is_committed_before_anything_is_read() {
+    let broker = Scripted::default();
+    let mut worker = Worker::new(&broker, Arc::new(settings()), metrics());
+    begin_partition(&mut worker, 0);
+    worker.turn(at(2_000)).unwrap();
+    assert_eq!(broker.said(), ["log ends of 0", "begin", "start 0 at 0", "commit [(0, 0)]"]);
+    worker.turn(at(4_000)).unwrap();
+    assert_eq!(broker.said(), Vec::<String>::new(), "once is enough");
+}
+
+/// A changelog with a marker at 7.
+fn changelog() -> Vec<changelog::Record> {
+    let mut state = State::new(settings().policy, notification::KeyParts::AppAppnameStreamId, 7);
+    state.begin();
+    state.prepare()
+}
+
+#[test]
+fn state_that_makes_no_sense_is_looked_at_twice() {
+    for committed in [None, Some(6), Some(8)] {
+        let broker = Scripted { changelog: (changelog(), committed), ..Scripted::default() };
+        let mut worker = Worker::new(&broker, Arc::new(settings()), metrics());
+        broker.give(Input::Assigned(vec![0]));
+        worker.turn(at(0)).unwrap();
+        worker.turn(at(0)).unwrap();
+        assert_eq!((worker.restoring(), broker.restoring.borrow().clone()), (1, vec![0]), "a second look");
+        let failure = worker.turn(at(0)).unwrap_err();
+        assert!(matches!(failure, Failure::State { partition: 0, .. }), "{failure:?}");
+        assert_eq!(broker.said(), Vec::<String>::new(), "nothing is begun");
+    }
+}
+
+#[test]
+fn state_that_makes_sense_at_the_second_look_is_started() {
+    let mut broker = Scripted { changelog: (changelog(), Some(8)), ..Scripted::default() };
+    broker.give(Input::Assigned(vec![0]));
+    let settings = Arc::new(settings());
+    let mut worker = Worker::new(&broker, Arc::clone(&settings), metrics());
+    worker.turn(at(0)).unwrap();
+    worker.turn(at(0)).unwrap();
+    let owned = std::mem::take(&mut worker.owned);
+    broker.changelog.1 = Some(7);
+    let mut worker = Worker { owned, ..Worker::new(&broker, settings, metrics()) };
+    worker.turn(at(0)).unwrap();
+    assert_eq!((worker.restoring(), broker.said()), (0, vec!["start 0 at 7".to_owned()]));
+}
+
+/// What no look will make readable ends it at the first one; a batch is read when all is there.
+#[test]
+fn changelog_that_cannot_be_read_ends_the_worker() {
+    for (key, turns) in [("nobody's", 1), ("b/0", 2)] {
+        let mut log = changelog();
+        log.push((key.to_owned(), Some(b"{".to_vec())));
+        let broker = Scripted { changelog: (log, Some(7)), ..Scripted::default() };
+        let mut worker = Worker::new(&broker, Arc::new(settings()), metrics());
+        broker.give(Input::Assigned(vec![0]));
+        for _ in 0..turns {
+            worker.turn(at(0)).unwrap();
+        }
+        let failure = worker.turn(at(0)).unwrap_err();
+        assert!(matches!(failure, Failure::Restore { partition: 0, .. }), "{key}: {failure:?}");
+    }
+}
+
+#[test]
+fn newest_revision_is_copied_to_the_latest_topic_and_deleted_when_withdrawn() {
+    let broker = Scripted::default();
+    let mut settings = Settings { schema_guid: "guid".to_owned(), commit_max_records: 9, ..settings() };
+    settings.topics.latest = Some("latest".to_owned());
+    let metrics = metrics();
+    let mut worker = Worker::new(&broker, Arc::new(settings), Arc::clone(&metrics));
+    begin_partition(&mut worker, 0);
+    // Two sessions, and another stream that moves the clock past both.
+    for input in [file(0, "cam", 0, 10), file(1, "cam", 40, 50), file(2, "other", 120, 130)] {
+        broker.give(input);
+    }
+    let commit = |worker: &mut Worker<'_, Scripted>, ms| {
+        (0..4).for_each(|_| assert_eq!(worker.turn(at(ms)).unwrap(), Duration::ZERO));
+        worker.turn(at(ms + 1_000)).unwrap();
+    };
+    commit(&mut worker, 1);
+    let field = |sent: &Sent, name: &str| {
+        let value: serde_json::Value = serde_json::from_str(sent.value.as_ref().unwrap()).unwrap();
+        value[name].as_str().unwrap().to_owned()
+    };
+    let (published, copied) = (broker.sent("output"), broker.sent("latest"));
+    assert_eq!(published.iter().map(|sent| field(sent, "status")).collect::<Vec<_>>(), ["closed", "closed"]);
+    for (published, copied) in published.iter().zip(&copied) {
+        assert_eq!(published.headers.last(), Some(&("__value_schema_id".to_owned(), "guid".to_owned())));
+        let copy = Sent {
+            topic: "latest".to_owned(),
+            partition: Some(0),
+            key: Some(field(published, "session_id")),
+            ..published.clone()
+        };
+        assert_eq!(*copied, copy);
+    }
+    assert_eq!(shown(&metrics, "sessions_closed_total{cause=\"watermark\"}"), Some(2.0));
+    // What was missing between them.
+    broker.give(file(3, "cam", 10, 40));
+    commit(&mut worker, 3_000);
+    let (published, copied) = (broker.sent("output"), broker.sent("latest"));
+    assert_eq!(published.iter().map(|sent| field(sent, "status")).collect::<Vec<_>>(), ["closed", "withdrawn"]);
+    assert_eq!(copied[0].value, published[0].value);
+    assert_eq!((&copied[1].key, &copied[1].value), (&Some(field(&published[1], "session_id")), &None));
+    assert_eq!(copied.len(), 2);
+}
+
+#[test]
+fn dead_letter_that_is_too_large_goes_without_its_value_and_says_so() {
+    let broker = Scripted::default();
+    let mut worker = Worker::new(&broker, Arc::new(Settings { max_dead_letter_bytes: 60, ..settings() }), metrics());
+    begin_partition(&mut worker, 0);
+    broker.give(record(0, "small".to_owned()));
+    broker.give(record(1, "x".repeat(100)));
+    worker.turn(at(1)).unwrap();
+    worker.turn(at(1)).unwrap();
+    let sent = broker.sent("dead");
+    let cut =
+        |sent: &Sent| sent.headers.iter().find(|(name, _)| name == dead_letter::CUT).map(|(_, text)| text.clone());
+    assert_eq!((sent[0].value.as_deref(), cut(&sent[0])), (Some("small"), None));
+    assert_eq!((sent[1].value.as_deref(), cut(&sent[1])), (None, Some("100".to_owned())));
+    for sent in sent {
+        assert_eq!((sent.partition, sent.key.as_deref()), (Some(0), Some("key")));
+        assert_eq!(sent.headers[0], ("name".to_owned(), "text".to_owned()));
+    }
 }
