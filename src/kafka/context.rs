@@ -436,4 +436,25 @@ mod tests {
         }
         assert_eq!(reports.counts(), ErrorCounts { transport: 3, auth: 0, timeout: 1, other: 1 });
     }
+
+    #[test]
+    fn log_ends_are_those_of_the_last_statistics() {
+        use rdkafka::statistics::{Partition, Topic};
+        let context = GroupContext::new(Arc::default(), "input");
+        let look = |partitions: &[(i32, i64, i64)]| {
+            let known = |(partition, ls_offset, hi_offset): &(i32, i64, i64)| {
+                (*partition, Partition { ls_offset: *ls_offset, hi_offset: *hi_offset, ..Partition::default() })
+            };
+            let topic = Topic { partitions: partitions.iter().map(known).collect(), ..Topic::default() };
+            let topics = [("input".to_owned(), topic)].into_iter().collect();
+            context.stats(Statistics { topics, ..Statistics::default() });
+            [-1, 0, 1, 2].map(|partition| context.ends(partition).map(|ends| (ends.stable, ends.end)))
+        };
+        // One is librdkafka's own, one is not known yet, and one has no stable offset yet.
+        assert_eq!(
+            look(&[(-1, 3, 3), (0, -1001, -1001), (1, 7, 9), (2, -1001, 4)]),
+            [None, None, Some((7, 9)), Some((0, 4))]
+        );
+        assert_eq!(look(&[(0, 5, 5)]), [None, Some((5, 5)), None, None], "what was given away is forgotten");
+    }
 }
