@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::*;
 use crate::grouping;
-use crate::kafka::{Apply, ErrorCounts, LogEnds, Outgoing, Record, consumer, restore, transaction};
+use crate::kafka::{Apply, ErrorCounts, KnownEnds, LogEnds, Outgoing, Record, consumer, restore, transaction};
 use crate::metrics::Labels;
 use crate::partition::Partition as State;
 use crate::time::Millis;
@@ -23,6 +23,9 @@ struct Scripted {
     /// What the changelog holds of every partition, with the group's offset.
     changelog: (Vec<changelog::Record>, Option<i64>),
     errors: Cell<ErrorCounts>,
+    known_ends: Option<KnownEnds>,
+    /// How many slices of restoring there were.
+    slices: Cell<usize>,
     sent: RefCell<Vec<Sent>>,
 }
 
@@ -81,6 +84,7 @@ impl Broker for Scripted {
     }
 
     fn step_restore(&self, _budget: Duration, apply: &mut Apply<'_>) -> Result<restore::Progress, restore::Error> {
+        self.slices.update(|slices| slices + 1);
         let (log, committed) = &self.changelog;
         let restore = |partition| {
             log.iter().for_each(|(key, value)| apply(partition, key.as_bytes(), value.as_deref()));
@@ -114,6 +118,10 @@ impl Broker for Scripted {
     fn abort(&self) -> Result<(), transaction::Error> {
         self.say("abort".to_owned());
         Ok(())
+    }
+
+    fn known_ends(&self, _partition: i32) -> Option<KnownEnds> {
+        self.known_ends
     }
 
     fn errors(&self) -> ErrorCounts {
@@ -408,4 +416,32 @@ fn dead_letter_that_is_too_large_goes_without_its_value_and_says_so() {
         assert_eq!((sent.partition, sent.key.as_deref()), (Some(0), Some("key")));
         assert_eq!(sent.headers[0], ("name".to_owned(), "text".to_owned()));
     }
+}
+
+#[test]
+fn records_are_read_between_two_slices_of_restoring() {
+    let broker = Scripted::default();
+    let settings = Settings { between_slices: 3, commit_max_records: 99, ..settings() };
+    let mut worker = Worker::new(&broker, Arc::new(settings), metrics());
+    begin_partition(&mut worker, 0);
+    (0..7).for_each(|offset| broker.give(file(offset, "cam", 10 * offset, 10 * offset + 10)));
+    broker.slices.set(0);
+    (0..7).for_each(|_| assert_eq!(worker.turn(at(1)).unwrap(), Duration::ZERO));
+    assert_eq!(broker.slices.get(), 3);
+    worker.turn(at(1)).unwrap();
+    worker.turn(at(1)).unwrap();
+    assert_eq!(broker.slices.get(), 4, "nothing to read: then there is time");
+}
+
+#[test]
+fn lag_and_sizes_are_shown() {
+    let broker = Scripted { known_ends: Some(KnownEnds { stable: 9, end: 9 }), ..Scripted::default() };
+    let metrics = metrics();
+    let mut worker = Worker::new(&broker, Arc::new(settings()), Arc::clone(&metrics));
+    begin_partition(&mut worker, 0);
+    broker.give(file(0, "cam", 0, 10));
+    worker.turn(at(1)).unwrap();
+    worker.turn(at(10_000)).unwrap();
+    assert_eq!(shown(&metrics, "partition_lag_records{partition=\"0\"}"), Some(8.0));
+    assert_eq!(shown(&metrics, "sessions_in_memory{state=\"open\"}"), Some(1.0));
 }
