@@ -49,6 +49,51 @@ struct Ended {
     connected: bool,
 }
 
+/// Decides whether another life helps, by what ended the ones before.
+struct Lives {
+    pause: Duration,
+    /// Since when no life was able to work.
+    away_since: Option<Instant>,
+    fenced_at: Option<Instant>,
+}
+
+impl Lives {
+    fn new() -> Lives {
+        Lives { pause: BACKOFF.0, away_since: None, fenced_at: None }
+    }
+
+    /// Returns how long to wait before the next life.
+    ///
+    /// # Errors
+    ///
+    /// What another life would not repair.
+    fn next(&mut self, ended: Ended, now: Instant) -> Result<Duration, Failure> {
+        if ended.connected {
+            (self.pause, self.away_since) = (BACKOFF.0, None);
+        }
+        match ended.failure {
+            Failure::Fenced { source } => {
+                if self.fenced_at.is_some_and(|before| now.duration_since(before) < TWIN) {
+                    return Err(Failure::Fenced { source });
+                }
+                self.fenced_at = Some(now);
+                warn!(error = %chain(&*source), "another producer took over, building the worker again");
+            }
+            Failure::Rebuild { source } => {
+                let since = *self.away_since.get_or_insert(now);
+                if now.duration_since(since) > PATIENCE {
+                    return Err(Failure::Away { source });
+                }
+                warn!(error = %chain(&*source), "building the worker again");
+            }
+            other => return Err(other),
+        }
+        let pause = self.pause;
+        self.pause = (pause * 2).min(BACKOFF.1);
+        Ok(pause)
+    }
+}
+
 impl Thread {
     /// Works until told to stop.
     ///
@@ -62,36 +107,13 @@ impl Thread {
     /// Lives again and again, as long as that helps.
     fn live_on(&self) -> Result<(), Failure> {
         let origin = clock::instant();
-        let mut pause = BACKOFF.0;
-        let mut away_since: Option<Instant> = None;
-        let mut fenced_at: Option<Instant> = None;
+        let mut lives = Lives::new();
         while !self.is_stopping() {
             let Err(ended) = self.live(origin) else { return Ok(()) };
             self.health.member(false);
             self.health.restoring(0);
-            let now = clock::instant();
-            if ended.connected {
-                (pause, away_since) = (BACKOFF.0, None);
-            }
-            match ended.failure {
-                Failure::Fenced { source } => {
-                    if fenced_at.is_some_and(|before| now.duration_since(before) < TWIN) {
-                        return Err(Failure::Fenced { source });
-                    }
-                    fenced_at = Some(now);
-                    warn!(error = %chain(&*source), "another producer took over, building the worker again");
-                }
-                Failure::Rebuild { source } => {
-                    let since = *away_since.get_or_insert(now);
-                    if now.duration_since(since) > PATIENCE {
-                        return Err(Failure::Away { source });
-                    }
-                    warn!(error = %chain(&*source), "building the worker again");
-                }
-                other => return Err(other),
-            }
+            let pause = lives.next(ended, clock::instant())?;
             self.wait(pause);
-            pause = (pause * 2).min(BACKOFF.1);
         }
         Ok(())
     }
@@ -153,4 +175,53 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rebuild(connected: bool) -> Ended {
+        Ended { failure: Failure::Rebuild { source: "no answer".into() }, connected }
+    }
+
+    fn fenced() -> Ended {
+        Ended { failure: Failure::Fenced { source: "fenced".into() }, connected: true }
+    }
+
+    #[test]
+    fn pauses_grow_until_a_life_could_work() {
+        let (mut lives, now) = (Lives::new(), clock::instant());
+        let pauses: Vec<u128> = (0..8).map(|_| lives.next(rebuild(false), now).unwrap().as_millis()).collect();
+        assert_eq!(pauses, [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000]);
+        assert_eq!(lives.next(rebuild(true), now).unwrap(), BACKOFF.0);
+        assert_eq!(lives.next(rebuild(false), now).unwrap(), BACKOFF.0 * 2);
+    }
+
+    #[test]
+    fn patience_counts_from_the_first_life_that_could_not_work() {
+        let (mut lives, start) = (Lives::new(), clock::instant());
+        lives.next(rebuild(false), start).unwrap();
+        lives.next(rebuild(false), start + PATIENCE).unwrap();
+        lives.next(rebuild(true), start + PATIENCE * 2).unwrap();
+        lives.next(rebuild(false), start + PATIENCE * 3).unwrap();
+        let late = start + PATIENCE * 3 + Duration::from_millis(1);
+        assert!(matches!(lives.next(rebuild(false), late), Err(Failure::Away { .. })));
+    }
+
+    #[test]
+    fn two_takeovers_in_a_minute_are_a_twin() {
+        let (mut lives, start) = (Lives::new(), clock::instant());
+        lives.next(fenced(), start).unwrap();
+        lives.next(fenced(), start + TWIN).unwrap();
+        let soon = start + TWIN * 2 - Duration::from_millis(1);
+        assert!(matches!(lives.next(fenced(), soon), Err(Failure::Fenced { .. })));
+    }
+
+    #[test]
+    fn what_another_life_does_not_repair_ends_it() {
+        let refused = Failure::Refused { problem: "wrong password".to_owned() };
+        let ended = Ended { failure: refused, connected: true };
+        assert!(matches!(Lives::new().next(ended, clock::instant()), Err(Failure::Refused { .. })));
+    }
 }
