@@ -357,7 +357,7 @@ impl<'a> Client<'a> {
         if !std::mem::take(&mut state.has_failed) {
             return Duration::ZERO;
         }
-        Duration::from_millis((50 << state.failures.min(10)).min(5_000))
+        Duration::from_millis((50 << state.failures.min(10)).min(1_000))
     }
 
     fn give_up(&self, error: transaction::Error) -> Result<(), transaction::Error> {
