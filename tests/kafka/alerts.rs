@@ -279,6 +279,10 @@ fn provoked(broker: &Broker) {
     deployment.produce(1, &[traffic::segment("a", "f", end - MINUTE, end)]);
     let aborted = "livesession_transactions_total{outcome=\"aborted\"}";
     history.worker.wait_metric(aborted, |count| count >= 5.0);
+    // It rests in between, for a second by now.
+    let (seen, since) = (history.worker.metric(aborted).unwrap(), clock::instant());
+    history.worker.wait_metric(aborted, |count| count >= seen + 4.0);
+    assert!(since.elapsed() > Duration::from_secs(3), "{:?}", since.elapsed());
     history.stage(16, &["TransactionsFailing"]);
     // The runbook sends the reader there.
     let log = history.worker.log();
