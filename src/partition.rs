@@ -192,7 +192,6 @@ impl Partition {
 
     /// Applies a record that has been decoded: the second half of [`Partition::read`].
     pub fn apply(&mut self, record: Record<'_>, notification: Notification<'_>, now: Timestamp) -> Outcome {
-        debug_assert!(record.offset >= self.next_offset, "offset {} after {}", record.offset, self.next_offset);
         self.next_offset = record.offset + 1;
         let (offset, timestamp) = (record.offset, record.timestamp);
         match notification {

@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::exit::{Exit, Failure};
@@ -102,7 +103,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
     let now = |wall: Timestamp| Now { wall, elapsed: origin.elapsed() };
     let broken = |failure: worker::Failure| cannot("go on", failure);
     while !worker.is_member() || worker.restoring() > 0 {
-        worker.turn(now(first)).map_err(broken)?;
+        thread::park_timeout(worker.turn(now(first)).map_err(broken)?);
         if origin.elapsed() > START {
             return Err(Failure::new(Exit::Later, "the worker did not get its partition in time"));
         }
@@ -118,7 +119,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
                 .produce(&topics.input, &due.key, due.line.as_bytes(), due.at.as_ms())
                 .map_err(|error| cannot("send a notification", error))?;
         }
-        worker.turn(now(wall)).map_err(broken)?;
+        thread::park_timeout(worker.turn(now(wall)).map_err(broken)?);
         while let Some(record) = poll(&sessions)? {
             show.session(&record, wall)?;
             quiet_since = clock::instant();

@@ -75,8 +75,7 @@ const REVOKE_BUDGET: Duration = Duration::from_secs(5);
 const SIZES: Duration = Duration::from_secs(10);
 
 /// The rest after a transaction that failed: doubled with each in a row, from the first to the last. What is refused for good
-/// must fill neither the log nor a broker's time, and still be seen beside the workers of a process that do commit: an alert
-/// fires at one transaction in twenty.
+/// must fill neither the log nor a broker's time.
 const REST: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// One record in so many is timed while it is decoded: reading the clock costs a twentieth of what it measures.
@@ -174,7 +173,8 @@ impl<'b, B: Broker> Worker<'b, B> {
         }
     }
 
-    /// Does one turn of the loop. Returns how long to rest before the next one: no time, unless a transaction failed.
+    /// Does one turn of the loop. Returns how long the caller has to rest before the next one: no time, unless a transaction
+    /// failed.
     ///
     /// # Errors
     ///
@@ -218,7 +218,14 @@ impl<'b, B: Broker> Worker<'b, B> {
             Input::Lost(partitions) => self.lost(&partitions)?,
             Input::Idle => {}
         }
-        Ok(if std::mem::take(&mut self.must_rest) { self.rest } else { Duration::ZERO })
+        if !std::mem::take(&mut self.must_rest) {
+            return Ok(Duration::ZERO);
+        }
+        // The poll may have told why the transaction failed, so a turn is whole; but what it has begun is open meanwhile.
+        if let Some(transaction) = &mut self.transaction {
+            transaction.since.get_or_insert(now.elapsed);
+        }
+        Ok(self.rest)
     }
 
     /// Commits what is under way: the last thing to do before the consumer is closed. Open sessions stay open.
@@ -271,6 +278,9 @@ impl<'b, B: Broker> Worker<'b, B> {
     fn read(&mut self, record: &kafka::Record<'_>, now: Now) -> Result<(), Failure> {
         let (partition, offset) = (record.partition(), record.offset());
         let Some(Owned::Running(running)) = self.owned.get_mut(&partition) else { return Ok(()) };
+        if offset < running.state.next_offset() {
+            return Err(Failure::Defect { what: "a record from before the next offset" });
+        }
         let transaction = begin(self.broker, &mut self.transaction)?;
         transaction.touch(partition, &mut running.state);
         let watermark = running.state.watermark();
@@ -326,6 +336,8 @@ impl<'b, B: Broker> Worker<'b, B> {
         failpoint::reach!("revoke.before");
         // All partitions together, also those that stay: their offsets and ours are one transaction.
         self.commit(REVOKE_BUDGET)?;
+        // Others wait for these partitions: the next poll gives them away.
+        self.must_rest = false;
         self.drop_partitions(partitions);
         failpoint::reach!("revoke.after");
         Ok(())

@@ -28,6 +28,18 @@ fn partition_whose_clock_has_just_moved_is_not_idle() {
 }
 
 #[test]
+fn record_from_before_the_next_offset_ends_the_worker() {
+    let broker = Scripted { changelog: (changelog(), Some(7).into()), ..Scripted::default() };
+    let mut worker = Worker::new(&broker, Arc::new(settings()), metrics());
+    begin_partition(&mut worker, 0);
+    broker.said();
+    broker.give(file(6, "cam", 0, 10));
+    let failure = worker.turn(at(1)).unwrap_err();
+    assert!(matches!(failure, Failure::Defect { .. }), "{failure:?}");
+    assert_eq!(broker.said(), Vec::<String>::new(), "nothing is begun");
+}
+
+#[test]
 fn transaction_is_committed_when_it_is_old_or_full() {
     let broker = Scripted::default();
     let mut worker = Worker::new(&broker, Arc::new(settings()), metrics());
@@ -53,7 +65,7 @@ fn transaction_is_committed_when_it_is_old_or_full() {
 /// Building a large state takes seconds, and an open transaction must not wait for it.
 #[test]
 fn open_transaction_is_committed_before_a_state_is_built() {
-    let broker = Scripted { changelog: (changelog(), Some(7)), ..Scripted::default() };
+    let broker = Scripted { changelog: (changelog(), Some(7).into()), ..Scripted::default() };
     let mut worker = Worker::new(&broker, Arc::new(settings()), metrics());
     begin_partition(&mut worker, 0);
     broker.give(file(7, "cam", 0, 10));
@@ -114,7 +126,7 @@ fn changelog() -> Vec<changelog::Record> {
 #[test]
 fn state_that_makes_no_sense_is_looked_at_twice() {
     for committed in [None, Some(6), Some(8)] {
-        let broker = Scripted { changelog: (changelog(), committed), ..Scripted::default() };
+        let broker = Scripted { changelog: (changelog(), committed.into()), ..Scripted::default() };
         let mut worker = Worker::new(&broker, Arc::new(settings()), metrics());
         broker.give(Input::Assigned(vec![0]));
         worker.turn(at(0)).unwrap();
@@ -128,15 +140,12 @@ fn state_that_makes_no_sense_is_looked_at_twice() {
 
 #[test]
 fn state_that_makes_sense_at_the_second_look_is_started() {
-    let mut broker = Scripted { changelog: (changelog(), Some(8)), ..Scripted::default() };
+    let broker = Scripted { changelog: (changelog(), Some(8).into()), ..Scripted::default() };
+    let mut worker = Worker::new(&broker, Arc::new(settings()), metrics());
     broker.give(Input::Assigned(vec![0]));
-    let settings = Arc::new(settings());
-    let mut worker = Worker::new(&broker, Arc::clone(&settings), metrics());
     worker.turn(at(0)).unwrap();
     worker.turn(at(0)).unwrap();
-    let owned = std::mem::take(&mut worker.owned);
-    broker.changelog.1 = Some(7);
-    let mut worker = Worker { owned, ..Worker::new(&broker, settings, metrics()) };
+    broker.changelog.1.set(Some(7));
     worker.turn(at(0)).unwrap();
     assert_eq!((worker.restoring(), broker.said()), (0, vec!["start 0 at 7".to_owned()]));
 }
@@ -147,7 +156,7 @@ fn changelog_that_cannot_be_read_ends_the_worker() {
     for (key, turns) in [("nobody's", 1), ("b/0", 2)] {
         let mut log = changelog();
         log.push((key.to_owned(), Some(b"{".to_vec())));
-        let broker = Scripted { changelog: (log, Some(7)), ..Scripted::default() };
+        let broker = Scripted { changelog: (log, Some(7).into()), ..Scripted::default() };
         let mut worker = Worker::new(&broker, Arc::new(settings()), metrics());
         broker.give(Input::Assigned(vec![0]));
         for _ in 0..turns {
@@ -299,7 +308,7 @@ fn what_is_due_at_a_start_is_published_though_nothing_is_read() {
     let mut log = Vec::new();
     assert_eq!(state.settle(1).len(), 1);
     log.extend(state.prepare());
-    let broker = Scripted { changelog: (log, Some(5)), ..Scripted::default() };
+    let broker = Scripted { changelog: (log, Some(5).into()), ..Scripted::default() };
     let mut worker = Worker::new(&broker, Arc::new(settings()), metrics());
     begin_partition(&mut worker, 0);
     worker.turn(at(0)).unwrap();

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn patience_counts_from_the_first_life_that_could_not_work() {
+    fn patience_counts_from_the_last_life_that_could_work() {
         let (mut lives, start) = (Lives::new(), clock::instant());
         lives.next(rebuild(false), start).unwrap();
         lives.next(rebuild(false), start + PATIENCE).unwrap();

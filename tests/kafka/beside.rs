@@ -44,6 +44,13 @@ impl Part {
     }
 }
 
+/// Asserts that there is every module that another process is to run.
+pub fn check(modules: &[&str]) {
+    for module in MODULES.iter().copied().flatten() {
+        assert!(modules.contains(module) || cfg!(not(debug_assertions)), "there is no module {module}");
+    }
+}
+
 /// Returns which process this is; 0 is the one that was started first, or alone.
 pub fn number() -> usize {
     std::env::var(NUMBER).map_or(0, |text| text.parse().expect("a number of a process"))

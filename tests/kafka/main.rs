@@ -109,6 +109,7 @@ fn main() -> ExitCode {
     #[cfg(debug_assertions)]
     let modules = [&modules[..], &[("failpoints", failpoints::TESTS)]].concat();
     let part = Part::of(&arguments);
+    beside::check(&modules.iter().map(|(module, _)| *module).collect::<Vec<_>>());
     let others = Beside::start_all(part);
     let modules = modules.iter().filter(|(module, _)| part.has(module));
     let trials = modules.flat_map(|(module, tests)| tests.iter().map(|test| trial(module, test))).collect();

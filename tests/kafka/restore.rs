@@ -51,7 +51,7 @@ fn finish(client: &Client, count: usize) -> (Vec<Restored>, BTreeMap<i32, Vec<St
                 applied.entry(partition).or_default().push(format!("{}={value}", text(key)));
             })
         });
-        assert!(took < SLICE + Duration::from_secs(1), "a slice of {SLICE:?} took {took:?}");
+        assert!(took < SLICE + Duration::from_secs(2), "a slice of {SLICE:?} took {took:?}");
         restored.extend(progress.unwrap().restored);
         restored.len() == count
     }));
@@ -250,7 +250,7 @@ fn begin_reading(client: &Client) {
     assert!(wait_until(PATIENCE, is_reading));
 }
 
-/// The end that was asked for is behind a marker, so that no record tells that it is reached.
+/// The end that was asked for is behind a marker: there is no last record before it, and the next one is beyond it.
 fn written_meanwhile(broker: &Broker) {
     let world = World::new(broker, 1);
     let (client, _) = world.join("a");

@@ -52,6 +52,8 @@ struct State {
     has_failed: bool,
     /// How many sessions a transaction may publish.
     slice: usize,
+    /// Whether a revocation was told since then: it is answered at once.
+    has_revoked: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -206,6 +208,7 @@ impl<'a> Client<'a> {
         let leaving: Vec<i32> = state.owned.keys().copied().filter(|partition| !share.contains(partition)).collect();
         state.coming = Some(share.into_iter().filter(|partition| !state.owned.contains_key(partition)).collect());
         state.leaving = leaving.clone();
+        state.has_revoked = !leaving.is_empty();
         (!leaving.is_empty()).then_some(Input::Revoked(leaving))
     }
 
@@ -354,7 +357,8 @@ impl<'a> Client<'a> {
     /// Returns how long the worker has to rest now.
     pub fn take_rest(&self) -> Duration {
         let mut state = self.state.borrow_mut();
-        if !std::mem::take(&mut state.has_failed) {
+        let has_revoked = std::mem::take(&mut state.has_revoked);
+        if !std::mem::take(&mut state.has_failed) || has_revoked {
             return Duration::ZERO;
         }
         Duration::from_millis((50 << state.failures.min(10)).min(1_000))

@@ -102,8 +102,8 @@ impl Weakness {
         Weakness::OffsetReset,
     ];
 
-    /// Whether the audit has to notice, too: not where a worker stops before it does harm, nor where a clock that nobody
-    /// writes down goes wrong.
+    /// Whether the audit has to notice, too: not where a worker stops before it does harm, be it nearly always, nor where a
+    /// clock that nobody writes down goes wrong.
     pub fn shows_in_topics(self) -> bool {
         !matches!(
             self,

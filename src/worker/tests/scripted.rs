@@ -18,7 +18,7 @@ pub struct Scripted {
     pub said: RefCell<Vec<String>>,
     pub restoring: RefCell<Vec<i32>>,
     /// What the changelog holds of every partition, with the group's offset.
-    pub changelog: (Vec<changelog::Record>, Option<i64>),
+    pub changelog: (Vec<changelog::Record>, Cell<Option<i64>>),
     pub errors: Cell<ErrorCounts>,
     pub known_ends: Option<KnownEnds>,
     /// How many slices of restoring there were.
@@ -87,7 +87,7 @@ impl Broker for Scripted {
         let (log, committed) = &self.changelog;
         let restore = |partition| {
             log.iter().for_each(|(key, value)| apply(partition, key.as_bytes(), value.as_deref()));
-            restore::Restored { partition, committed: *committed, records: log.len() as u64 }
+            restore::Restored { partition, committed: committed.get(), records: log.len() as u64 }
         };
         Ok(restore::Progress { restored: self.restoring.take().into_iter().map(restore).collect(), remaining: 0 })
     }
