@@ -15,8 +15,10 @@ use crate::broker;
 const NUMBER: &str = "LIVESESSION_TEST_BESIDE";
 
 /// The modules whose tests the other processes run: each of them takes about as long as what is left for the first.
-const MODULES: [&[&str]; PROCESSES - 1] =
-    [&["chaos", "failpoints", "faults"], &["alerts", "controls", "login", "outage", "proxied", "refusals", "security"]];
+const MODULES: [&[&str]; PROCESSES - 1] = [
+    &["chaos", "dlq", "failpoints", "faults"],
+    &["alerts", "controls", "login", "outage", "proxied", "refusals", "security"],
+];
 
 /// How many processes share the tests.
 pub const PROCESSES: usize = 3;
