@@ -1,7 +1,7 @@
 //! The bookkeeping of the changelog, against restores after every transaction of seeded random traffic.
 
 use super::*;
-use crate::grouping::Settings;
+use crate::grouping::{Settings, Status};
 use crate::grouping::invariants;
 use crate::time::Millis;
 use crate::wire::notification::{KeyParts, Rules};
@@ -218,24 +218,28 @@ fn hints_of_a_forgotten_session_survive_a_restore_between_two_slices() {
 fn changelog_of_a_partition_whose_sessions_are_all_forgotten_is_the_marker() {
     let mut decoder = Decoder::new(Rules::default());
     let mut live = Partition::new(policy(), KeyParts::AppAppnameStreamId, 0);
-    let mut log = Vec::new();
+    let (mut log, mut published, mut forgotten) = (Vec::new(), BTreeMap::new(), 0);
     let mut chance = Chance(7);
-    for offset in 0..400 {
+    let end =
+        format!(r#"{{"event_type":332,"record_event":"record_ended","stream_id":"x","event_time":{}}}"#, ZERO + 10_000);
+    let values = (0..400).map(|offset| random_record(&mut chance, offset)).chain([end]);
+    for (offset, value) in values.enumerate() {
         live.begin();
-        let value = random_record(&mut chance, offset);
-        let record = Record { offset, timestamp: None, value: Some(value.as_bytes()) };
+        let record = Record { offset: offset as i64, timestamp: None, value: Some(value.as_bytes()) };
         live.read(&mut decoder, record, Timestamp::MIN);
-        while !live.settle(3).is_empty() {}
+        loop {
+            let publications = live.settle(3);
+            if publications.is_empty() {
+                break;
+            }
+            published.extend(publications.into_iter().map(|one| (one.head.session_id, one.status)));
+        }
         log.extend(live.prepare());
+        forgotten += live.sessions_forgotten();
         live.committed();
     }
-    live.begin();
-    let value =
-        format!(r#"{{"event_type":332,"record_event":"record_ended","stream_id":"x","event_time":{}}}"#, ZERO + 10_000);
-    live.read(&mut decoder, Record { offset: 400, timestamp: None, value: Some(value.as_bytes()) }, Timestamp::MIN);
-    while !live.settle(3).is_empty() {}
-    log.extend(live.prepare());
-    live.committed();
+    let closed = published.values().filter(|status| **status == Status::Closed).count();
+    assert_eq!(forgotten, closed as u64, "each was counted once");
     let mut reduced: BTreeMap<&str, bool> = BTreeMap::new();
     for (key, value) in &log {
         reduced.insert(key, value.is_some());
