@@ -1,8 +1,8 @@
 //! The bookkeeping of the changelog, against restores after every transaction of seeded random traffic.
 
 use super::*;
-use crate::grouping::{Settings, Status};
 use crate::grouping::invariants;
+use crate::grouping::{Settings, Status};
 use crate::time::Millis;
 use crate::wire::notification::{KeyParts, Rules};
 
