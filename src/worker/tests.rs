@@ -10,13 +10,12 @@ use crate::wire::{changelog, dead_letter, notification};
 
 mod scripted;
 
-use scripted::{Scripted, Sent, at, begin_partition, file, metrics, record, settings, shown};
+use scripted::{Scripted, Sent, at, file, metrics, record, running, settings, shown, turns};
 
 #[test]
 fn partition_whose_clock_has_just_moved_is_not_idle() {
     let broker = Scripted::default();
-    let mut worker = Worker::new(&broker, Arc::new(settings()), metrics());
-    begin_partition(&mut worker, 0);
+    let mut worker = running(&broker, settings(), &metrics());
     worker.turn(at(20_000)).unwrap();
     broker.give(file(0, "cam", 0, 10));
     worker.turn(at(20_001)).unwrap();
@@ -30,8 +29,7 @@ fn partition_whose_clock_has_just_moved_is_not_idle() {
 #[test]
 fn record_from_before_the_next_offset_ends_the_worker() {
     let broker = Scripted { changelog: (changelog(), Some(7).into()), ..Scripted::default() };
-    let mut worker = Worker::new(&broker, Arc::new(settings()), metrics());
-    begin_partition(&mut worker, 0);
+    let mut worker = running(&broker, settings(), &metrics());
     broker.said();
     broker.give(file(6, "cam", 0, 10));
     let failure = worker.turn(at(1)).unwrap_err();
@@ -42,15 +40,13 @@ fn record_from_before_the_next_offset_ends_the_worker() {
 #[test]
 fn transaction_is_committed_when_it_is_old_or_full() {
     let broker = Scripted::default();
-    let mut worker = Worker::new(&broker, Arc::new(settings()), metrics());
-    begin_partition(&mut worker, 0);
+    let mut worker = running(&broker, settings(), &metrics());
     worker.turn(at(5_000)).unwrap();
     broker.said();
     broker.give(file(0, "cam", 0, 10));
     broker.give(file(1, "cam", 10, 20));
     broker.give(file(2, "cam", 20, 30));
-    worker.turn(at(5_000)).unwrap();
-    worker.turn(at(5_000)).unwrap();
+    turns(&mut worker, 2, 5_000);
     assert_eq!(broker.said(), ["begin"]);
     worker.turn(at(5_000)).unwrap();
     assert_eq!(broker.said(), ["commit [(0, 2)]", "begin"], "two records are enough");
@@ -62,16 +58,30 @@ fn transaction_is_committed_when_it_is_old_or_full() {
     assert_eq!(broker.said(), ["commit [(0, 3)]"]);
 }
 
+#[test]
+fn transaction_that_is_open_while_the_worker_rests_grows_older() {
+    let broker = Scripted::default();
+    let mut worker = running(&broker, settings(), &metrics());
+    turns(&mut worker, 1, 5_000);
+    broker.give(file(0, "cam", 0, 10));
+    turns(&mut worker, 2, 5_000);
+    broker.said();
+    broker.refuses.set(true);
+    broker.give(file(0, "cam", 0, 10));
+    assert_eq!(worker.turn(at(6_000)).unwrap(), REST.0);
+    assert_eq!(broker.said(), ["commit [(0, 1)]", "abort", "start 0 at 0", "begin"]);
+    turns(&mut worker, 1, 7_000);
+    assert_eq!(broker.said(), ["commit [(0, 1)]"]);
+}
+
 /// Building a large state takes seconds, and an open transaction must not wait for it.
 #[test]
 fn open_transaction_is_committed_before_a_state_is_built() {
     let broker = Scripted { changelog: (changelog(), Some(7).into()), ..Scripted::default() };
-    let mut worker = Worker::new(&broker, Arc::new(settings()), metrics());
-    begin_partition(&mut worker, 0);
+    let mut worker = running(&broker, settings(), &metrics());
     broker.give(file(7, "cam", 0, 10));
     broker.give(Input::Assigned(vec![1]));
-    worker.turn(at(1)).unwrap();
-    worker.turn(at(1)).unwrap();
+    turns(&mut worker, 2, 1);
     broker.said();
     worker.turn(at(1)).unwrap();
     assert_eq!(broker.said(), ["commit [(0, 8)]", "start 1 at 7"]);
@@ -95,8 +105,7 @@ fn errors_are_counted_once() {
 fn worker_that_ends_leaves_no_partition_in_the_metrics() {
     let broker = Scripted::default();
     let metrics = metrics();
-    let mut worker = Worker::new(&broker, Arc::new(settings()), Arc::clone(&metrics));
-    begin_partition(&mut worker, 0);
+    let mut worker = running(&broker, settings(), &metrics);
     broker.give(Input::Assigned(vec![1]));
     worker.turn(at(1)).unwrap();
     assert!(metrics.render().contains("partition=\"0\"") && metrics.render().contains("partition=\"1\""));
@@ -108,8 +117,7 @@ fn worker_that_ends_leaves_no_partition_in_the_metrics() {
 #[test]
 fn where_a_partition_begins_is_committed_before_anything_is_read() {
     let broker = Scripted::default();
-    let mut worker = Worker::new(&broker, Arc::new(settings()), metrics());
-    begin_partition(&mut worker, 0);
+    let mut worker = running(&broker, settings(), &metrics());
     worker.turn(at(2_000)).unwrap();
     assert_eq!(broker.said(), ["log ends of 0", "begin", "start 0 at 0", "commit [(0, 0)]"]);
     worker.turn(at(4_000)).unwrap();
@@ -143,8 +151,7 @@ fn state_that_makes_sense_at_the_second_look_is_started() {
     let broker = Scripted { changelog: (changelog(), Some(8).into()), ..Scripted::default() };
     let mut worker = Worker::new(&broker, Arc::new(settings()), metrics());
     broker.give(Input::Assigned(vec![0]));
-    worker.turn(at(0)).unwrap();
-    worker.turn(at(0)).unwrap();
+    turns(&mut worker, 2, 0);
     broker.changelog.1.set(Some(7));
     worker.turn(at(0)).unwrap();
     assert_eq!((worker.restoring(), broker.said()), (0, vec!["start 0 at 7".to_owned()]));
@@ -173,14 +180,13 @@ fn newest_revision_is_copied_to_the_latest_topic_and_deleted_when_withdrawn() {
     let mut settings = Settings { schema_guid: "guid".to_owned(), commit_max_records: 9, ..settings() };
     settings.topics.latest = Some("latest".to_owned());
     let metrics = metrics();
-    let mut worker = Worker::new(&broker, Arc::new(settings), Arc::clone(&metrics));
-    begin_partition(&mut worker, 0);
+    let mut worker = running(&broker, settings, &metrics);
     // Two sessions, and another stream that moves the clock past both.
     for input in [file(0, "cam", 0, 10), file(1, "cam", 40, 50), file(2, "other", 120, 130)] {
         broker.give(input);
     }
     let commit = |worker: &mut Worker<'_, Scripted>, ms| {
-        (0..4).for_each(|_| assert_eq!(worker.turn(at(ms)).unwrap(), Duration::ZERO));
+        turns(worker, 4, ms);
         worker.turn(at(ms + 1_000)).unwrap();
     };
     commit(&mut worker, 1);
@@ -190,6 +196,7 @@ fn newest_revision_is_copied_to_the_latest_topic_and_deleted_when_withdrawn() {
     };
     let (published, copied) = (broker.sent("output"), broker.sent("latest"));
     assert_eq!(published.iter().map(|sent| field(sent, "status")).collect::<Vec<_>>(), ["closed", "closed"]);
+    assert_eq!(copied.len(), 2);
     for (published, copied) in published.iter().zip(&copied) {
         assert_eq!(published.headers.last(), Some(&("__value_schema_id".to_owned(), "guid".to_owned())));
         let copy = Sent {
@@ -214,12 +221,10 @@ fn newest_revision_is_copied_to_the_latest_topic_and_deleted_when_withdrawn() {
 #[test]
 fn dead_letter_that_is_too_large_goes_without_its_value_and_says_so() {
     let broker = Scripted::default();
-    let mut worker = Worker::new(&broker, Arc::new(Settings { max_dead_letter_bytes: 60, ..settings() }), metrics());
-    begin_partition(&mut worker, 0);
+    let mut worker = running(&broker, Settings { max_dead_letter_bytes: 60, ..settings() }, &metrics());
     broker.give(record(0, "small".to_owned()));
     broker.give(record(1, "x".repeat(100)));
-    worker.turn(at(1)).unwrap();
-    worker.turn(at(1)).unwrap();
+    turns(&mut worker, 2, 1);
     let sent = broker.sent("dead");
     let cut =
         |sent: &Sent| sent.headers.iter().find(|(name, _)| name == dead_letter::CUT).map(|(_, text)| text.clone());
@@ -235,14 +240,12 @@ fn dead_letter_that_is_too_large_goes_without_its_value_and_says_so() {
 fn records_are_read_between_two_slices_of_restoring() {
     let broker = Scripted::default();
     let settings = Settings { between_slices: 3, commit_max_records: 99, ..settings() };
-    let mut worker = Worker::new(&broker, Arc::new(settings), metrics());
-    begin_partition(&mut worker, 0);
+    let mut worker = running(&broker, settings, &metrics());
     (0..7).for_each(|offset| broker.give(file(offset, "cam", 10 * offset, 10 * offset + 10)));
     broker.slices.set(0);
-    (0..7).for_each(|_| assert_eq!(worker.turn(at(1)).unwrap(), Duration::ZERO));
+    turns(&mut worker, 7, 1);
     assert_eq!(broker.slices.get(), 3);
-    worker.turn(at(1)).unwrap();
-    worker.turn(at(1)).unwrap();
+    turns(&mut worker, 2, 1);
     assert_eq!(broker.slices.get(), 4, "nothing to read: then there is time");
 }
 
@@ -250,8 +253,7 @@ fn records_are_read_between_two_slices_of_restoring() {
 fn lag_and_sizes_are_shown() {
     let broker = Scripted { known_ends: Some(KnownEnds { stable: 9, end: 9 }), ..Scripted::default() };
     let metrics = metrics();
-    let mut worker = Worker::new(&broker, Arc::new(settings()), Arc::clone(&metrics));
-    begin_partition(&mut worker, 0);
+    let mut worker = running(&broker, settings(), &metrics);
     broker.give(file(0, "cam", 0, 10));
     worker.turn(at(1)).unwrap();
     worker.turn(at(10_000)).unwrap();
@@ -268,11 +270,10 @@ fn four_due() -> impl Iterator<Item = Input<'static>> {
 fn slice_that_fails_is_done_again_in_smaller_ones() {
     let broker = Scripted::default();
     let settings = Settings { slice: 2, commit_max_records: 99, ..settings() };
-    let mut worker = Worker::new(&broker, Arc::new(settings), metrics());
-    begin_partition(&mut worker, 0);
+    let mut worker = running(&broker, settings, &metrics());
     worker.turn(at(2_000)).unwrap();
     four_due().for_each(|input| broker.give(input));
-    (0..6).for_each(|_| drop(worker.turn(at(2_000))));
+    turns(&mut worker, 6, 2_000);
     worker.turn(at(3_000)).unwrap();
     assert_eq!(broker.sent("output").len(), 2);
     broker.said();
@@ -289,7 +290,7 @@ fn slice_that_fails_is_done_again_in_smaller_ones() {
     assert_eq!(published, [1, 1]);
     // And after a transaction that was committed in larger ones again.
     (5..7).map(|offset| file(offset, &format!("cam{offset}"), 0, 10)).for_each(|input| broker.give(input));
-    (0..2).for_each(|_| drop(worker.turn(at(4_000))));
+    turns(&mut worker, 2, 4_000);
     worker.turn(at(5_000)).unwrap();
     assert_eq!(broker.sent("output").len(), 2);
 }
@@ -309,8 +310,7 @@ fn what_is_due_at_a_start_is_published_though_nothing_is_read() {
     assert_eq!(state.settle(1).len(), 1);
     log.extend(state.prepare());
     let broker = Scripted { changelog: (log, Some(5).into()), ..Scripted::default() };
-    let mut worker = Worker::new(&broker, Arc::new(settings()), metrics());
-    begin_partition(&mut worker, 0);
+    let mut worker = running(&broker, settings(), &metrics());
     worker.turn(at(0)).unwrap();
     assert_eq!(broker.said(), ["start 0 at 5", "begin", "commit [(0, 5)]"]);
     assert_eq!(broker.sent("output").len(), 3);

@@ -419,7 +419,7 @@ impl<'a> World<'a> {
             | Failure::State { .. }
             | Failure::Restore { .. }
             | Failure::Defect { .. } => {
-                self.failure.borrow_mut().get_or_insert_with(|| format!("worker {number} stops: {failure:?}"));
+                self.fail(format!("worker {number} stops: {failure:?}"));
             }
         }
     }
@@ -463,7 +463,7 @@ impl<'a> World<'a> {
         self.depth.set(self.depth.get() + 1);
         while self.now() < until {
             if let Err(failure) = self.step() {
-                self.failure.borrow_mut().get_or_insert(failure);
+                self.fail(failure);
                 break;
             }
         }

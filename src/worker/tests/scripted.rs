@@ -202,10 +202,16 @@ pub fn file(offset: i64, stream: &str, start: i64, end: i64) -> Input<'static> {
     record(offset, value)
 }
 
-/// Gives a worker its partition, and starts it there.
-pub fn begin_partition(worker: &mut Worker<'_, Scripted>, partition: i32) {
-    worker.broker.give(Input::Assigned(vec![partition]));
-    worker.turn(at(0)).unwrap();
-    worker.turn(at(0)).unwrap();
+/// Returns a worker that runs partition 0.
+pub fn running<'b>(broker: &'b Scripted, settings: Settings, metrics: &Arc<Metrics>) -> Worker<'b, Scripted> {
+    let mut worker = Worker::new(broker, Arc::new(settings), Arc::clone(metrics));
+    broker.give(Input::Assigned(vec![0]));
+    turns(&mut worker, 2, 0);
     assert_eq!(worker.restoring(), 0);
+    worker
+}
+
+/// Takes so many turns in which nothing fails.
+pub fn turns(worker: &mut Worker<'_, Scripted>, count: usize, ms: u64) {
+    (0..count).for_each(|_| assert_eq!(worker.turn(at(ms)).unwrap(), Duration::ZERO));
 }
