@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use livesession::kafka::Outgoing;
+use livesession::kafka::consumer::Consumer;
 use livesession::kafka::context::Reports;
 use livesession::kafka::settings::Settings;
 use livesession::kafka::transaction::{Error, Transactions};
@@ -28,6 +29,7 @@ pub const TESTS: &[Test] = &[
     test("failed_delivery_replaces_the_producer", failed_delivery),
     test("failed_delivery_replaces_the_producer_after_an_abort_too", failed_delivery_then_abort),
     test("honest_abort_keeps_the_producer", honest_abort),
+    test("error_of_one_offset_is_not_taken_for_no_offset", offset_error),
     test("begun_transaction_is_not_begun_again", second_begin),
     test("refused_commit_replaces_the_producer", refused_commit),
     test("slow_commit_replaces_the_producer", slow_commit),
@@ -279,6 +281,16 @@ fn failed_delivery_then_abort() {
     assert!(is_noticed, "the delivery did not fail");
     transactions.abort().unwrap();
     assert_replaced(&transactions);
+}
+
+/// As if the group had no offset, the partition would be begun anew.
+fn offset_error() {
+    let world = World::new();
+    let consumer = Consumer::join(&world.settings(), "input", Arc::new(Reports::default())).unwrap();
+    assert_eq!(consumer.committed(&[0], TIMEOUT).unwrap(), [(0, None)].into());
+    // Of which only the first one is there.
+    let error = consumer.committed(&[0, 7], TIMEOUT).unwrap_err();
+    assert!(error.to_string().contains("Unknown topic or partition"), "{error}");
 }
 
 /// What an abort drops from the queue has not failed.
