@@ -378,3 +378,26 @@ fn is_too_early(error: &KafkaError) -> bool {
         Some(Code::State | Code::PreviousInProgress | Code::UnknownPartition | Code::InProgress)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_already_is_neither_revoked_nor_lost_again() {
+        let settings = Settings::new("127.0.0.1:1", "group", "worker");
+        let consumer = Consumer::join(&settings, "input", Arc::default()).unwrap();
+        let next = |change| {
+            consumer.base.context().change(change);
+            consumer.next_change().unwrap()
+        };
+        assert!(matches!(next(Change::Assigned(vec![0, 1])), Some(Input::Assigned(assigned)) if assigned == [0, 1]));
+        assert!(matches!(next(Change::Lost(vec![0])), Some(Input::Lost(lost)) if lost == [0]));
+        assert!(next(Change::Lost(vec![0])).is_none());
+        assert_eq!(consumer.departures(), 1);
+        assert!(matches!(next(Change::Revoked(vec![0, 1])), Some(Input::Revoked(revoked)) if revoked == [1]));
+        // librdkafka waits for an answer for both.
+        assert_eq!(consumer.state.borrow().leaving, Some(vec![0, 1]));
+        consumer.state.borrow_mut().leaving = None;
+    }
+}

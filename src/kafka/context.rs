@@ -277,6 +277,11 @@ impl GroupContext {
         lock(&self.changes).pop_front()
     }
 
+    #[cfg(test)]
+    pub fn change(&self, change: Change) {
+        lock(&self.changes).push_back(change);
+    }
+
     /// Returns the ends of a partition's log as of the last statistics.
     pub fn ends(&self, partition: i32) -> Option<KnownEnds> {
         lock(&self.ends).get(&partition).copied()

@@ -23,6 +23,7 @@ pub const TESTS: &[Test] = &[
     test("transaction_over_a_partition_given_away_is_refused", given_away),
     test("transaction_without_offsets_is_refused", without_offsets),
     test("revoked_partition_is_committed_before_it_is_given_away", revoked),
+    test("client_that_ends_with_a_revocation_to_answer_leaves_the_group", ends_revoked),
     test("eager_group_is_committed_before_everything_is_given_away", eager),
     test("late_poll_loses_all_partitions", late_poll),
     test("record_too_large_aborts_and_the_next_transaction_is_whole", too_large),
@@ -235,6 +236,22 @@ fn revoked(broker: &Broker) {
     assert_eq!(taken, revoked);
     assert_eq!(world.committed_offset(0), Some(5));
     assert_eq!(world.committed_offset(1), Some(6));
+}
+
+fn ends_revoked(broker: &Broker) {
+    let world = World::new(broker, 2);
+    let (first, _) = world.join("a");
+    let second = world.connect("b");
+    rebalance(&first, &second);
+    let ((), took) = timed(|| drop(first));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let mut taken = Vec::new();
+    assert!(wait_until(PATIENCE, || {
+        if let Input::Assigned(partitions) = second.poll(Duration::from_millis(5)).unwrap() {
+            taken.extend(partitions);
+        }
+        taken.len() == 2
+    }));
 }
 
 /// `range` takes everything from everybody and deals it out again.
