@@ -10,7 +10,7 @@ use crate::wire::{changelog, dead_letter, notification};
 
 mod scripted;
 
-use scripted::{Scripted, Sent, at, file, metrics, record, running, settings, shown, turns};
+use scripted::{Scripted, Sent, at, file, file_of, metrics, record, running, settings, shown, turns};
 
 #[test]
 fn partition_whose_clock_has_just_moved_is_not_idle() {
@@ -24,6 +24,45 @@ fn partition_whose_clock_has_just_moved_is_not_idle() {
     assert!(!broker.said().contains(&"log ends of 0".to_owned()), "its watermark moved less than 30 s ago");
     worker.turn(at(51_001)).unwrap();
     assert!(broker.said().contains(&"log ends of 0".to_owned()));
+}
+
+/// Else it stays before markers, which retention deletes, though nothing is ever due again.
+#[test]
+fn offset_of_an_idle_partition_passes_the_markers_at_the_end() {
+    let broker = Scripted::default();
+    let mut worker = running(&broker, settings(), &metrics());
+    turns(&mut worker, 1, 5_000);
+    broker.said();
+    broker.position.set(Some(3));
+    turns(&mut worker, 1, 29_000);
+    assert_eq!(broker.said(), Vec::<String>::new(), "not idle yet");
+    turns(&mut worker, 1, 31_000);
+    turns(&mut worker, 1, 32_000);
+    turns(&mut worker, 1, 33_000);
+    assert_eq!(broker.said(), ["begin", "commit [(0, 3)]"]);
+}
+
+/// Each question without an answer holds up all partitions.
+#[test]
+fn idle_partitions_are_left_alone_after_a_question_without_an_answer() {
+    let broker = Scripted::default();
+    let mut worker = running(&broker, settings(), &metrics());
+    broker.give(Input::Assigned(vec![1]));
+    turns(&mut worker, 2, 1);
+    for partition in 0..2 {
+        broker.give(file_of((partition, 0), "cam", 0, 10));
+        turns(&mut worker, 1, 2);
+    }
+    turns(&mut worker, 2, 5_000);
+    broker.is_silent.set(true);
+    broker.said();
+    let mut asked = Vec::new();
+    for second in 31..75 {
+        turns(&mut worker, 1, 1_000 * second);
+        asked.extend(broker.said().into_iter().map(|question| (second, question)));
+    }
+    let expected = [(31, 0), (41, 1), (61, 0), (71, 1)];
+    assert_eq!(asked, expected.map(|(second, partition)| (second, format!("log ends of {partition}"))));
 }
 
 #[test]
@@ -222,8 +261,8 @@ fn newest_revision_is_copied_to_the_latest_topic_and_deleted_when_withdrawn() {
 fn dead_letter_that_is_too_large_goes_without_its_value_and_says_so() {
     let broker = Scripted::default();
     let mut worker = running(&broker, Settings { max_dead_letter_bytes: 60, ..settings() }, &metrics());
-    broker.give(record(0, "small".to_owned()));
-    broker.give(record(1, "x".repeat(100)));
+    broker.give(record((0, 0), "small".to_owned()));
+    broker.give(record((0, 1), "x".repeat(100)));
     turns(&mut worker, 2, 1);
     let sent = broker.sent("dead");
     let cut =

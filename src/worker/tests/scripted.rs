@@ -23,6 +23,10 @@ pub struct Scripted {
     pub known_ends: Option<KnownEnds>,
     /// How many slices of restoring there were.
     pub slices: Cell<usize>,
+    /// Where the client is in every partition.
+    pub position: Cell<Option<i64>>,
+    /// Whether questions for log ends get no answer.
+    pub is_silent: Cell<bool>,
     /// Whether the next commit is refused.
     pub refuses: Cell<bool>,
     pub sent: RefCell<Vec<Sent>>,
@@ -70,11 +74,15 @@ impl Broker for Scripted {
 
     fn log_ends(&self, partition: i32, _timeout: Duration) -> Result<LogEnds, consumer::Error> {
         self.say(format!("log ends of {partition}"));
+        if self.is_silent.get() {
+            let source = "no answer".into();
+            return Err(consumer::Error::Retry { doing: "ask for the log ends", partition, source });
+        }
         Ok(LogEnds { start: 0, end: 0 })
     }
 
     fn position(&self, _partition: i32) -> Option<i64> {
-        None
+        self.position.get()
     }
 
     fn begin_restore(&self, partition: i32) -> Result<(), restore::Error> {
@@ -186,20 +194,25 @@ pub fn shown(metrics: &Metrics, series: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(&start)).map(|value| value.parse().unwrap())
 }
 
-/// A record of partition 0.
-pub fn record(offset: i64, value: String) -> Input<'static> {
+/// A record at a partition and offset.
+pub fn record(place: (i32, i64), value: String) -> Input<'static> {
     let value: &'static [u8] = Vec::leak(value.into_bytes());
-    Input::Record(Record::from_parts((0, offset), None, (Some(b"key"), Some(value)), vec![(b"name", Some(b"text"))]))
+    Input::Record(Record::from_parts(place, None, (Some(b"key"), Some(value)), vec![(b"name", Some(b"text"))]))
 }
 
-/// A file of a stream, in seconds.
+/// A file of a stream in partition 0, in seconds.
 pub fn file(offset: i64, stream: &str, start: i64, end: i64) -> Input<'static> {
+    file_of((0, offset), stream, start, end)
+}
+
+/// The same at any partition and offset.
+pub fn file_of((partition, offset): (i32, i64), stream: &str, start: i64, end: i64) -> Input<'static> {
     let value = format!(
         r#"{{"event_type":100,"stream_id":"{stream}","file_id":"f{offset}","start_time":{},"end_time":{}}}"#,
         ZERO + start,
         ZERO + end
     );
-    record(offset, value)
+    record((partition, offset), value)
 }
 
 /// Returns a worker that runs partition 0.
