@@ -180,7 +180,7 @@ fn memory() {
 }
 
 fn append() {
-    let settings = Settings { amend_window: Millis::MAX, ..settings() };
+    let settings = Settings { allowed_lateness: Millis::MAX, ..settings() };
     let mut costs = Vec::new();
     for members in [10, 10_000] {
         let mut rounds = Vec::new();

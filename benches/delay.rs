@@ -41,8 +41,12 @@ const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
 
 fn policy() -> Policy {
     let second = Millis::from_secs(1);
-    let spans =
-        grouping::Settings { gap: second, recording_interval: second, grace: second, ..grouping::Settings::default() };
+    let spans = grouping::Settings {
+        gap: second,
+        recording_interval: second,
+        notification_delay: second,
+        ..grouping::Settings::default()
+    };
     Policy::new(spans).unwrap()
 }
 
@@ -112,7 +116,7 @@ fn read(brokers: &str, output: &str) -> Vec<i64> {
     consumer.assign(&list).unwrap();
     let spans = policy();
     let spans = spans.settings();
-    let wait = spans.gap + spans.recording_interval + spans.grace;
+    let wait = spans.gap + spans.recording_interval + spans.notification_delay;
     let (mut delays, mut begun) = (Vec::new(), None);
     while let Some(record) = consumer.poll(if begun.is_none() { PATIENCE } else { Duration::from_secs(5) }) {
         let record = record.unwrap();

@@ -378,8 +378,8 @@ fn refuse_unsafe_change<'a>(
     if marker.stream_key != stream_key.as_str() {
         return change("input.stream_key", &marker.stream_key, &stream_key.as_str());
     }
-    if marker.clock.is_some() && to.amend_window > from.amend_window {
-        return change("grouping.amend_window", &from.amend_window, &to.amend_window);
+    if marker.clock.is_some() && to.allowed_lateness > from.allowed_lateness {
+        return change("grouping.allowed_lateness", &from.allowed_lateness, &to.allowed_lateness);
     }
     if marker.clock.is_some() && to.max_segment > from.max_segment {
         return change("grouping.max_segment", &from.max_segment, &to.max_segment);

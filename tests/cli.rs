@@ -80,11 +80,15 @@ fn line<'a>(shown: &'a str, start: &str) -> &'a str {
 
 #[test]
 fn each_layer_wins_over_the_one_below_and_show_says_which() {
-    let shell = Shell::new("layers").with("LIVESESSION__GROUPING__GRACE", "2m").with("LIVESESSION__WORKERS", "3");
-    let file = shell.write("my.toml", "workers = 2\n[grouping]\ngap = \"1m\"\ngrace = \"1m\"\n");
+    let shell =
+        Shell::new("layers").with("LIVESESSION__GROUPING__NOTIFICATION_DELAY", "2m").with("LIVESESSION__WORKERS", "3");
+    let file = shell.write("my.toml", "workers = 2\n[grouping]\ngap = \"1m\"\nnotification_delay = \"1m\"\n");
     let shown = shell.print(&["config", "show", "--config", &file, "--workers", "4", "--kafka.brokers=a:1,b:2"]);
     assert_eq!(line(&shown, "workers"), "workers = 4 # flag --workers");
-    assert_eq!(line(&shown, "grace"), "grace = \"2m\" # environment LIVESESSION__GROUPING__GRACE");
+    assert_eq!(
+        line(&shown, "notification_delay"),
+        "notification_delay = \"2m\" # environment LIVESESSION__GROUPING__NOTIFICATION_DELAY"
+    );
     assert_eq!(line(&shown, "gap"), format!("gap = \"1m\" # {file}:3"));
     assert_eq!(line(&shown, "max_hold"), "max_hold = \"24h\" # default");
     assert_eq!(line(&shown, "brokers"), "brokers = [\"a:1\", \"b:2\"] # flag --kafka.brokers");
@@ -190,7 +194,7 @@ fn a_wrong_command_line_is_exit_2_and_a_wrong_configuration_78() {
         &["config", "show", "--no-such-flag"],
         &["config", "check", "--kafka.security_protocol", "tls"],
         &["config", "check", "--grouping.gap", "soon"],
-        &["config", "check", "--grouping.grace", "25h"],
+        &["config", "check", "--grouping.notification_delay", "25h"],
         &["schema", "print", "no-such-schema"],
         &["completions", "no-such-shell"],
     ] {

@@ -352,13 +352,13 @@ fn sessions_that_arrive_on_time_are_published_once() {
 /// Other settings that what is remembered allows: nothing becomes acceptable again, and no gap changes.
 fn other_rules(random: &mut Random, rules: &Rules) -> Rules {
     let max_segment = random.range(0, rules.max_segment);
-    let amend_window = random.range(0, rules.amend_window);
+    let allowed_lateness = random.range(0, rules.allowed_lateness);
     Rules {
         max_segment,
         recording_interval: random.range(0, max_segment),
-        amend_window,
-        grace: random.range(0, amend_window),
-        max_hold: random.range(0, max_segment + amend_window),
+        allowed_lateness,
+        notification_delay: random.range(0, allowed_lateness),
+        max_hold: random.range(0, max_segment + allowed_lateness),
         ..rules.clone()
     }
 }

@@ -44,8 +44,8 @@ fn policy() -> Policy {
     let settings = Settings {
         recording_interval: span(60),
         max_segment: span(120),
-        grace: span(5),
-        amend_window: span(60),
+        notification_delay: span(5),
+        allowed_lateness: span(60),
         max_hold: span(180),
         max_session_segments: 4,
         overrides,

@@ -52,7 +52,7 @@ pub struct Estimate {
 /// Estimates the state of an input from the rates of its partitions; without any, that of a million segments.
 pub fn estimate(policy: &Policy, rates: &[Rate]) -> Estimate {
     let settings = policy.settings();
-    let remembered = settings.gap + settings.max_segment + settings.amend_window;
+    let remembered = settings.gap + settings.max_segment + settings.allowed_lateness;
     let segments: u64 = rates.iter().filter_map(|rate| rate.within(remembered)).sum();
     let is_measured = segments > 0;
     Estimate { segments: if is_measured { segments } else { 1_000_000 }, remembered, is_measured }

@@ -99,6 +99,11 @@ impl Given {
             let parts: Vec<&str> = values.map(String::as_str).collect();
             flags.push(Flag { setting: setting.name, spelling: spelling.clone(), text: parts.join(",") });
         }
+        for (old, spelling) in renamed(rows) {
+            if let Some(text) = matches.get_one::<String>(old) {
+                flags.push(Flag { setting: old, spelling, text: text.clone() });
+            }
+        }
         Given { file: matches.get_one::<PathBuf>(FILE_FLAG).cloned(), flags }
     }
 }
@@ -119,7 +124,18 @@ fn augment(command: Command, rows: &'static [Spelled]) -> Command {
         .value_hint(ValueHint::FilePath)
         .help("Configuration file [env: LIVESESSION_CONFIG; default: /etc/livesession/livesession.toml, if it exists]");
     let defaults = Config::default();
-    rows.iter().fold(command.arg(file), |so_far, row| so_far.arg(flag(row, &defaults)))
+    let former = renamed(rows).map(|(old, spelling)| Arg::new(old).long(spelling).hide(true));
+    rows.iter().fold(command.arg(file), |so_far, row| so_far.arg(flag(row, &defaults))).args(former)
+}
+
+/// Returns the flags of settings that were renamed, spelled as `rows` are: they are read in order to name the new one.
+fn renamed(rows: &[Spelled]) -> impl Iterator<Item = (&'static str, String)> {
+    config::RENAMED.iter().filter_map(|(old, new)| {
+        let row = rows.iter().find(|row| row.setting.name == *new)?;
+        let is_short = row.spelling != row.setting.name;
+        let short = || old.rsplit('.').next().unwrap_or(old).replace('_', "-");
+        Some((*old, if is_short { short() } else { (*old).to_owned() }))
+    })
 }
 
 fn flag(row: &'static Spelled, defaults: &Config) -> Arg {

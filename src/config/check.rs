@@ -87,13 +87,16 @@ impl<'a> Checker<'a> {
     fn check_policy(&mut self) {
         for problem in Policy::new(self.config.grouping_settings()).err().unwrap_or_default() {
             let (settings, repair): (&[&'static str], &str) = match problem.setting {
-                "amend_window" => (&["grouping.amend_window", "grouping.grace"], "raise it, or lower grace"),
+                "allowed_lateness" => (
+                    &["grouping.allowed_lateness", "grouping.notification_delay"],
+                    "raise it, or lower notification_delay",
+                ),
                 "max_segment" => {
                     (&["grouping.max_segment", "grouping.recording_interval"], "raise it, or lower recording_interval")
                 }
                 "max_hold" => (
-                    &["grouping.max_hold", "grouping.max_segment", "grouping.amend_window"],
-                    "lower it, or raise amend_window",
+                    &["grouping.max_hold", "grouping.max_segment", "grouping.allowed_lateness"],
+                    "lower it, or raise allowed_lateness",
                 ),
                 "max_session_duration" => {
                     (&["grouping.max_session_duration", "grouping.max_segment"], "raise it, or lower max_segment")

@@ -99,13 +99,13 @@ fn counts_and_times_that_must_not_be_zero_are_refused_at_zero_only() {
 #[test]
 fn every_problem_of_the_policy_is_named_by_its_setting() {
     let found = faults(|config| {
-        config.grouping.grace = ms(86_400_001);
+        config.grouping.notification_delay = ms(86_400_001);
         config.grouping.recording_interval = ms(86_400_001);
         config.grouping.max_session_duration = ms(1);
         config.grouping.max_session_segments = 0;
         config.log_filter = "!".to_owned();
     });
-    let rules = ["amend_window", "max_segment", "max_session_duration", "max_session_segments"];
+    let rules = ["allowed_lateness", "max_segment", "max_session_duration", "max_session_segments"];
     let mut expected: Vec<String> = rules.iter().map(|rule| format!("grouping.{rule}")).collect();
     expected.push("log_filter".to_owned());
     assert_eq!(found, expected);

@@ -16,7 +16,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::model::Config;
 use super::problem::{Origin, Problem, nearest};
-use super::settings::{SETTINGS, Setting};
+use super::settings::{SETTINGS, Setting, new_name};
 use super::value::Value;
 
 /// Read if it exists and no other file is named.
@@ -98,7 +98,10 @@ impl Layered {
                 let result = setting.parse(&mut self.config, &flag.text);
                 self.assign(setting, origin, result);
             }
-            None => self.report(flag.setting, Some(origin), "unknown setting".to_owned(), String::new()),
+            None => {
+                let repair = new_name(flag.setting).map(|new| format!("it is called `{new}` now"));
+                self.report(flag.setting, Some(origin), "unknown setting".to_owned(), repair.unwrap_or_default());
+            }
         }
     }
 
@@ -106,10 +109,9 @@ impl Layered {
         let origin = Origin::Environment(variable.to_owned());
         let name = variable[PREFIX.len()..].to_ascii_lowercase().replace("__", ".");
         let Some(setting) = Setting::find(&name) else {
-            let repair = suggestion(&name).map_or_else(
-                || "take it out of the environment".to_owned(),
-                |known| format!("did you mean {}?", variable_name(known)),
-            );
+            let renamed = new_name(&name).map(|new| format!("it is called {} now", variable_name(new)));
+            let meant = || suggestion(&name).map(|known| format!("did you mean {}?", variable_name(known)));
+            let repair = renamed.or_else(meant).unwrap_or_else(|| "take it out of the environment".to_owned());
             return self.report(variable, Some(origin), "unknown environment variable".to_owned(), repair);
         };
         match value.to_str() {
@@ -165,8 +167,9 @@ impl Layered {
                     _ => self.report(&name, Some(origin), "is a section".to_owned(), format!("write [{name}]")),
                 }
             } else {
-                let repair = suggestion(&name)
-                    .map_or_else(|| "take it out".to_owned(), |known| format!("did you mean `{known}`?"));
+                let renamed = new_name(&name).map(|new| format!("it is called `{new}` now"));
+                let meant = || suggestion(&name).map(|known| format!("did you mean `{known}`?"));
+                let repair = renamed.or_else(meant).unwrap_or_else(|| "take it out".to_owned());
                 self.report(&name, Some(origin), "unknown key".to_owned(), repair);
             }
         }

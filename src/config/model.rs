@@ -96,10 +96,10 @@ pub struct Grouping {
     pub max_segment: Millis,
     /// How long after its end a notification is normally here. Delays every session; too short costs amendments. Default
     /// 15 min: the sender's twelve retries.
-    pub grace: Millis,
+    pub notification_delay: Millis,
     /// How long after its end a notification is accepted at all. Costs memory. Default 24 h: an outage of the receiver
     /// over night.
-    pub amend_window: Millis,
+    pub allowed_lateness: Millis,
     /// How long a push on air holds a session open. Default 24 h: a push whose end was lost must not hold for ever.
     pub max_hold: Millis,
     /// The longest session; a longer one is cut into sessions that continue each other. Default 24 h: streams that never
@@ -113,7 +113,7 @@ pub struct Grouping {
     /// Default 1 h: a wrong time zone is refused, a clock that drifts is not.
     pub max_clock_skew: Millis,
     /// How long a fully read partition rests before the wall clock moves its watermark. Default 1 min: well above the pause
-    /// between two polls of a busy input, well below `grace`.
+    /// between two polls of a busy input, well below `notification_delay`.
     pub idle_after: Millis,
     /// Another gap for some streams; the first match wins. By file only.
     pub overrides: Vec<Override>,
@@ -211,8 +211,8 @@ impl Default for Config {
                 gap: rules.gap,
                 recording_interval: rules.recording_interval,
                 max_segment: rules.max_segment,
-                grace: rules.grace,
-                amend_window: rules.amend_window,
+                notification_delay: rules.notification_delay,
+                allowed_lateness: rules.allowed_lateness,
                 max_hold: rules.max_hold,
                 max_session_duration: rules.max_session_duration,
                 max_session_segments: rules.max_session_segments,
@@ -284,8 +284,8 @@ impl Config {
             gap: grouping.gap,
             recording_interval: grouping.recording_interval,
             max_segment: grouping.max_segment,
-            grace: grouping.grace,
-            amend_window: grouping.amend_window,
+            notification_delay: grouping.notification_delay,
+            allowed_lateness: grouping.allowed_lateness,
             max_hold: grouping.max_hold,
             max_session_duration: grouping.max_session_duration,
             max_session_segments: grouping.max_session_segments,

@@ -18,6 +18,15 @@ pub struct Setting {
     read: fn(&mut Config, &Value) -> Result<(), String>,
 }
 
+/// Settings that had another name before: the old one, the new one.
+pub const RENAMED: [(&str, &str); 2] =
+    [("grouping.grace", "grouping.notification_delay"), ("grouping.amend_window", "grouping.allowed_lateness")];
+
+/// Returns the present name of a setting that was renamed.
+pub fn new_name(old: &str) -> Option<&'static str> {
+    RENAMED.iter().find(|(known, _)| *known == old).map(|(_, new)| *new)
+}
+
 impl Setting {
     /// Returns the setting with this name.
     pub fn find(name: &str) -> Option<&'static Setting> {
@@ -97,8 +106,8 @@ pub static SETTINGS: [Setting; 51] = [
     row!(grouping.gap, "The longest silence inside a session, inclusive"),
     row!(grouping.recording_interval, "How long a file gets before the template cuts it"),
     row!(grouping.max_segment, "The longest segment that is accepted"),
-    row!(grouping.grace, "How long after its end a segment's notification is normally here"),
-    row!(grouping.amend_window, "How long after its end a segment's notification is still accepted"),
+    row!(grouping.notification_delay, "How long after its end a segment's notification is normally here"),
+    row!(grouping.allowed_lateness, "How long after its end a segment's notification is still accepted"),
     row!(grouping.max_hold, "How long a push on air holds a session open"),
     row!(grouping.max_session_duration, "The longest session before it is cut"),
     row!(grouping.max_session_segments, "The most segments in a session"),

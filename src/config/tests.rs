@@ -118,16 +118,26 @@ fn names(prefix: &str, schema: &serde_json::Value, into: &mut Vec<String>) {
 #[test]
 fn flags_win_over_environment_over_file_over_defaults() {
     let folder = Folder::new("layers");
-    let path = folder.write("a.toml", "workers = 2\n\n[grouping]\ngap = \"1m\"\ngrace = \"2m\"\n");
+    let path = folder.write("a.toml", "workers = 2\n\n[grouping]\ngap = \"1m\"\nnotification_delay = \"2m\"\n");
     let environment = [("LIVESESSION__GROUPING__GAP", "10s"), ("LIVESESSION__WORKERS", "3"), ("HOME", "x")];
     let loaded = try_load(Some(&path), &environment, &[("workers", "4")]).unwrap();
     assert_eq!(loaded.config.workers, 4);
     assert_eq!(loaded.config.grouping.gap, Millis::from_secs(10));
-    assert_eq!(loaded.config.grouping.grace, Millis::from_secs(120));
+    assert_eq!(loaded.config.grouping.notification_delay, Millis::from_secs(120));
     assert_eq!(loaded.origin("workers"), Origin::Flag("workers".to_owned()));
     assert_eq!(loaded.origin("grouping.gap").to_string(), "environment LIVESESSION__GROUPING__GAP");
-    assert_eq!(loaded.origin("grouping.grace"), Origin::File { path, line: 5 });
+    assert_eq!(loaded.origin("grouping.notification_delay"), Origin::File { path, line: 5 });
     assert_eq!(loaded.origin("grouping.max_hold"), Origin::Default);
+}
+
+#[test]
+fn a_setting_by_its_former_name_is_refused_with_the_new_one() {
+    let environment = [("LIVESESSION__GROUPING__AMEND_WINDOW", "1d")];
+    let problems = try_load(None, &environment, &[("grouping.grace", "1m")]).unwrap_err().to_string();
+    assert!(problems.contains("it is called LIVESESSION__GROUPING__ALLOWED_LATENESS now"), "{problems}");
+    assert!(problems.contains("it is called `grouping.notification_delay` now"), "{problems}");
+    let problems = load_file("[grouping]\ngrace = \"1m\"\n").unwrap_err().to_string();
+    assert!(problems.contains("it is called `grouping.notification_delay` now"), "{problems}");
 }
 
 #[test]
@@ -223,14 +233,14 @@ fn the_scope_of_grouping_ignores_what_is_wrong_with_kafka_but_no_unknown_name() 
     let load_file = |text: &str| load_file(&folder, Scope::Grouping, text);
     assert!(load_file("workers = 0\n[kafka]\nbrokers = 3\nsecurity_protocol = \"sasl_ssl\"\n").is_ok());
     assert!(load_file("[kafka]\nbroker = 3\n").is_err());
-    assert!(load_file("[grouping]\namend_window = \"1m\"\n").is_err());
+    assert!(load_file("[grouping]\nallowed_lateness = \"1m\"\n").is_err());
 }
 
 #[test]
 fn the_scope_of_the_index_ignores_what_is_wrong_elsewhere_and_nothing_of_its_own() {
     let folder = Folder::new("scope-index");
     let load_file = |text: &str| load_file(&folder, Scope::Index, text);
-    assert!(load_file("workers = 0\n[kafka]\nbrokers = 3\n[grouping]\namend_window = \"1m\"\n").is_ok());
+    assert!(load_file("workers = 0\n[kafka]\nbrokers = 3\n[grouping]\nallowed_lateness = \"1m\"\n").is_ok());
     assert!(load_file("[index]\npath = 5\n").is_err());
     assert!(load_file("[index]\nretention = \"30\"\n").is_err());
     assert!(load_file("[index]\npath = \"\"\n").is_err());

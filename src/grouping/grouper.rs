@@ -148,7 +148,7 @@ impl Grouper {
     pub fn change_policy(&mut self, policy: Policy) {
         // What has been forgotten is told by the ends that it went up to: the same ends under the new bounds, or a restore
         // would drop what these put out of reach before it is published.
-        let reach = |policy: &Policy| policy.settings().max_segment + policy.settings().amend_window;
+        let reach = |policy: &Policy| policy.settings().max_segment + policy.settings().allowed_lateness;
         self.forgotten = self.forgotten.map(|watermark| watermark - reach(&self.policy) + reach(&policy));
         self.policy = policy;
         // Those of streams with segments are the same; a stream of which only hints are remembered takes its new one.
@@ -317,7 +317,7 @@ impl Grouper {
     /// Moves the watermark up to `to`, and `at` with it (rule 11). Returns whether it moved.
     fn advance(&mut self, to: Timestamp, arrival: Arrival<'_>) -> bool {
         let now = arrival.now;
-        let oldest = now - self.policy.settings().amend_window;
+        let oldest = now - self.policy.settings().allowed_lateness;
         let at = arrival.timestamp.filter(|timestamp| (oldest..=now).contains(timestamp)).unwrap_or(now);
         match &mut self.clock {
             Some(clock) if to <= clock.watermark => return false,

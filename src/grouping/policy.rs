@@ -4,8 +4,8 @@
 //! the only "now".
 //!
 //! ```text
-//! end ─ gap ─▶ last begin of what touches it ─┬─ recording_interval ─▶ its normal end ─ grace ─▶ has arrived: close
-//!                                             └─ max_segment ─▶ its latest end ─ amend_window ─▶ is late: forget
+//! end ─ gap ─▶ last begin of what touches it ─┬─ recording_interval ─▶ its normal end ─ notification_delay ─▶ has arrived: close
+//!                                             └─ max_segment ─▶ its latest end ─ allowed_lateness ─▶ is late: forget
 //! ```
 //!
 //! A segment's length is in both because a segment is announced at its *end*: when the gap has passed, the next one may be
@@ -24,9 +24,9 @@ pub struct Settings {
     /// The longest segment that is accepted at all.
     pub max_segment: Millis,
     /// How long after its end a segment's notification is normally here.
-    pub grace: Millis,
+    pub notification_delay: Millis,
     /// How long after its end a segment's notification is still accepted.
-    pub amend_window: Millis,
+    pub allowed_lateness: Millis,
     /// How long after a session's end a push that is still on air can hold it open.
     pub max_hold: Millis,
     pub max_session_duration: Millis,
@@ -53,8 +53,8 @@ impl Default for Settings {
             gap: Millis::from_secs(3 * MINUTE),
             recording_interval: Millis::from_secs(2 * HOUR),
             max_segment: Millis::from_secs(24 * HOUR),
-            grace: Millis::from_secs(15 * MINUTE),
-            amend_window: Millis::from_secs(24 * HOUR),
+            notification_delay: Millis::from_secs(15 * MINUTE),
+            allowed_lateness: Millis::from_secs(24 * HOUR),
             max_hold: Millis::from_secs(24 * HOUR),
             max_session_duration: Millis::from_secs(24 * HOUR),
             max_session_segments: 2_000,
@@ -92,9 +92,9 @@ impl Policy {
     /// # Errors
     ///
     /// Every problem at once:
-    /// * `amend_window < grace`: a segment that is on time would be refused as late;
+    /// * `allowed_lateness < notification_delay`: a segment that is on time would be refused as late;
     /// * `max_segment < recording_interval`: a normal file would be refused, and a session forgotten before it closes;
-    /// * `max_hold > max_segment + amend_window`: a push would hold a session for longer than it is remembered, and hints
+    /// * `max_hold > max_segment + allowed_lateness`: a push would hold a session for longer than it is remembered, and hints
     ///   would decide which file is known;
     /// * `max_session_duration < max_segment`: a single accepted file would break the limit;
     /// * a limit of zero segments.
@@ -105,12 +105,21 @@ impl Policy {
                 problems.push(Problem { setting, problem });
             }
         };
-        let Settings { recording_interval, max_segment, grace, amend_window, max_hold, max_session_duration, .. } =
-            settings;
+        let Settings {
+            recording_interval,
+            max_segment,
+            notification_delay,
+            allowed_lateness,
+            max_hold,
+            max_session_duration,
+            ..
+        } = settings;
         need(
-            amend_window >= grace,
-            "amend_window",
-            format!("{amend_window} is shorter than grace {grace}: a segment that is on time would be late"),
+            allowed_lateness >= notification_delay,
+            "allowed_lateness",
+            format!(
+                "{allowed_lateness} is shorter than notification_delay {notification_delay}: a segment that is on time would be late"
+            ),
         );
         need(
             max_segment >= recording_interval,
@@ -120,9 +129,12 @@ impl Policy {
             ),
         );
         need(
-            max_hold <= max_segment + amend_window,
+            max_hold <= max_segment + allowed_lateness,
             "max_hold",
-            format!("{max_hold} is longer than max_segment and amend_window together, {}", max_segment + amend_window),
+            format!(
+                "{max_hold} is longer than max_segment and allowed_lateness together, {}",
+                max_segment + allowed_lateness
+            ),
         );
         need(
             max_session_duration >= max_segment,
@@ -150,7 +162,7 @@ impl Policy {
     ///
     /// The session closes when the watermark is *greater*.
     pub fn wait_bound(&self, end: Timestamp, gap: Millis) -> Timestamp {
-        end + gap + self.settings.recording_interval + self.settings.grace
+        end + gap + self.settings.recording_interval + self.settings.notification_delay
     }
 
     /// Returns the last watermark at which a session of a stream off air since `off_air` has to wait (rule 5).
@@ -158,7 +170,7 @@ impl Policy {
     /// `None` if the session goes on for more than a gap after the stream went off air: then a push start was lost, and
     /// this tells nothing.
     pub fn off_air_bound(&self, end: Timestamp, off_air: Timestamp, gap: Millis) -> Option<Timestamp> {
-        (off_air + gap >= end).then(|| end.max(off_air) + gap + self.settings.grace)
+        (off_air + gap >= end).then(|| end.max(off_air) + gap + self.settings.notification_delay)
     }
 
     /// Returns the last watermark at which a push can hold a session open (rule 5).
@@ -168,24 +180,24 @@ impl Policy {
 
     /// Returns the last watermark at which a session that ends at `end` is remembered (rule 9).
     ///
-    /// Forgetting a closed session `amend_window` after its own end looks sufficient and is not: a segment still accepted
+    /// Forgetting a closed session `allowed_lateness` after its own end looks sufficient and is not: a segment still accepted
     /// would find nothing to join, and stand as a second session within the gap of the first.
     ///
     /// # Invariants
     ///
     /// `forgotten_is_out_of_reach`: at a greater watermark, every valid segment that touches the session is late.
     pub fn forget_bound(&self, end: Timestamp, gap: Millis) -> Timestamp {
-        end + gap + self.settings.max_segment + self.settings.amend_window
+        end + gap + self.settings.max_segment + self.settings.allowed_lateness
     }
 
     /// Returns whether something that ended at `end` is refused as late (rule 1). At equality it is on time.
     pub fn is_late(&self, end: Timestamp, watermark: Timestamp) -> bool {
-        end + self.settings.amend_window < watermark
+        end + self.settings.allowed_lateness < watermark
     }
 
     /// Returns the last watermark at which the hint state of a stream without sessions is kept (rule 5).
     pub fn hint_bound(&self, last_hint: Timestamp) -> Timestamp {
-        last_hint + self.settings.max_hold.max(self.settings.amend_window)
+        last_hint + self.settings.max_hold.max(self.settings.allowed_lateness)
     }
 }
 
@@ -233,8 +245,8 @@ mod tests {
             gap: span(3),
             recording_interval: span(70),
             max_segment: span(100),
-            grace: span(20),
-            amend_window: span(1_000),
+            notification_delay: span(20),
+            allowed_lateness: span(1_000),
             max_hold: span(500),
             max_session_duration: span(2_000),
             ..Settings::default()
@@ -267,7 +279,7 @@ mod tests {
     #[test]
     fn every_problem_is_reported_at_once() {
         let wrong = Settings {
-            grace: span(1_001),
+            notification_delay: span(1_001),
             recording_interval: span(101),
             max_hold: span(1_101),
             max_session_duration: span(99),
@@ -279,14 +291,14 @@ mod tests {
         let names: Vec<_> = problems.iter().map(|problem| problem.setting).collect();
         assert_eq!(
             names,
-            ["amend_window", "max_segment", "max_hold", "max_session_duration", "max_session_segments", "override"]
+            ["allowed_lateness", "max_segment", "max_hold", "max_session_duration", "max_session_segments", "override"]
         );
     }
 
     #[test]
     fn equal_durations_are_allowed() {
         let edge = Settings {
-            grace: span(1_000),
+            notification_delay: span(1_000),
             recording_interval: span(100),
             max_session_duration: span(100),
             ..settings()

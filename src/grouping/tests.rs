@@ -15,8 +15,8 @@ fn settings() -> Settings {
         gap: span(10),
         recording_interval: span(60),
         max_segment: span(100),
-        grace: span(5),
-        amend_window: span(500),
+        notification_delay: span(5),
+        allowed_lateness: span(500),
         max_hold: span(300),
         max_session_duration: span(1_000),
         ..Settings::default()
@@ -125,7 +125,7 @@ fn push_on_air_holds_a_session_until_max_hold() {
 }
 
 #[test]
-fn segment_is_late_one_millisecond_after_the_amend_window() {
+fn segment_is_late_one_millisecond_after_the_allowed_lateness() {
     for (watermark, expected) in [(599, Placement::Accepted), (600, Placement::Accepted), (601, Placement::Late)] {
         let mut feed = Feed::new(settings());
         feed.watermark(watermark);
@@ -220,14 +220,14 @@ fn punctuation_adds_the_wall_time_that_has_passed_if_that_closes_something() {
 
 #[test]
 fn clock_is_read_from_the_record_unless_its_timestamp_is_of_no_use() {
-    let amend_window = 500;
+    let allowed_lateness = 500;
     let now = 10_000;
     for (timestamp, at) in [
         (None, now),
         (Some(now), now),
         (Some(now + 1), now),
-        (Some(now - amend_window), now - amend_window),
-        (Some(now - amend_window - 1), now),
+        (Some(now - allowed_lateness), now - allowed_lateness),
+        (Some(now - allowed_lateness - 1), now),
     ] {
         let mut grouper = Grouper::new(Policy::new(settings()).unwrap());
         let arrival = Arrival { stream: "//cam", offset: 0, timestamp: timestamp.map(ms), now: ms(now) };

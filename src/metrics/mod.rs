@@ -85,7 +85,7 @@ pub struct Metrics {
     watermark_advances_total: Vec<IntCounter>,
     /// Sessions published, by what the publication changed.
     ///
-    /// Many amended for each closed: `grace` is shorter than notifications take, or `recording_interval` than files are.
+    /// Many amended for each closed: `notification_delay` is shorter than notifications take, or `recording_interval` than files are.
     publications_total: Vec<IntCounter>,
     /// Sessions published for the first time, by why they closed.
     ///

@@ -26,8 +26,8 @@ fn settings() -> Settings {
         gap: span(10),
         recording_interval: span(60),
         max_segment: span(100),
-        grace: span(5),
-        amend_window: span(200),
+        notification_delay: span(5),
+        allowed_lateness: span(200),
         max_hold: span(290),
         max_session_duration: span(400),
         max_session_segments: 6,
@@ -293,8 +293,8 @@ fn unsafe_changes_are_refused_and_safe_ones_go_on() {
     let radio = |streams: &str| vec![grouping::policy::Override { streams: streams.to_owned(), gap: span(11) }];
     for safe in [
         settings(),
-        Settings { grace: span(50), recording_interval: span(70), max_hold: span(9), ..settings() },
-        Settings { amend_window: span(199), max_segment: span(99), max_session_segments: 1, ..settings() },
+        Settings { notification_delay: span(50), recording_interval: span(70), max_hold: span(9), ..settings() },
+        Settings { allowed_lateness: span(199), max_segment: span(99), max_session_segments: 1, ..settings() },
         Settings { overrides: radio("*/radio/*"), ..settings() },
     ] {
         assert_eq!(with(safe, all), Ok(()));
@@ -302,7 +302,7 @@ fn unsafe_changes_are_refused_and_safe_ones_go_on() {
     for (setting, unsafe_change) in [
         ("grouping.gap", Settings { gap: span(11), ..settings() }),
         ("grouping.gap", Settings { overrides: radio("*cam1"), ..settings() }),
-        ("grouping.amend_window", Settings { amend_window: span(201), ..settings() }),
+        ("grouping.allowed_lateness", Settings { allowed_lateness: span(201), ..settings() }),
         ("grouping.max_segment", Settings { max_segment: span(101), ..settings() }),
     ] {
         let error = with(unsafe_change, all).unwrap_err();
@@ -384,8 +384,8 @@ fn shorter_waits_publish_what_they_allow_instead_of_dropping_it() {
     let hasty = Settings {
         recording_interval: one,
         max_segment: one,
-        grace: one,
-        amend_window: one,
+        notification_delay: one,
+        allowed_lateness: one,
         max_hold: one,
         ..settings()
     };

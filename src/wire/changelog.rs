@@ -228,15 +228,17 @@ struct MarkerValue {
     policy: PolicyValue,
 }
 
-/// Spans in milliseconds.
+/// Spans in milliseconds. Version 1 of the changelog keeps the names that these settings had when it was defined.
 #[derive(Serialize, Deserialize)]
 struct PolicyValue {
     stream_key: String,
     gap: i64,
     recording_interval: i64,
     max_segment: i64,
-    grace: i64,
-    amend_window: i64,
+    #[serde(rename = "grace")]
+    notification_delay: i64,
+    #[serde(rename = "amend_window")]
+    allowed_lateness: i64,
     max_hold: i64,
     max_session_duration: i64,
     max_session_segments: u32,
@@ -258,8 +260,8 @@ pub fn encode_marker(marker: &Marker) -> Record {
             gap: settings.gap.as_ms(),
             recording_interval: settings.recording_interval.as_ms(),
             max_segment: settings.max_segment.as_ms(),
-            grace: settings.grace.as_ms(),
-            amend_window: settings.amend_window.as_ms(),
+            notification_delay: settings.notification_delay.as_ms(),
+            allowed_lateness: settings.allowed_lateness.as_ms(),
             max_hold: settings.max_hold.as_ms(),
             max_session_duration: settings.max_session_duration.as_ms(),
             max_session_segments: settings.max_session_segments,

@@ -115,7 +115,8 @@ impl Audit {
     /// Judges a segment against what came before it, in the order of the rules: late, known, new.
     fn segment(&mut self, place: Place, segment: Segment, reason: Option<&str>) -> &'static str {
         let policy = self.policy(place.partition).expect("there are rules because there is a policy");
-        let (amend_window, remembered) = (policy.amend_window, policy.gap_of(&segment.stream) + policy.forget_after());
+        let (allowed_lateness, remembered) =
+            (policy.allowed_lateness, policy.gap_of(&segment.stream) + policy.forget_after());
         let last = self.watermark(place.partition);
         let is_trimmed = self.trimmed.input.contains_key(&place.partition);
         let never_idle = self.told.never_idle && !is_trimmed;
@@ -126,8 +127,8 @@ impl Audit {
         let known = partition.known.get(&(stream, segment.file.as_str().into())).copied();
         let passed = |watermark: Option<i64>, bound: i64| watermark.is_some_and(|watermark| watermark > bound);
 
-        let is_late = passed(reached, segment.end + amend_window);
-        let may_be_late = passed(highest, segment.end + amend_window);
+        let is_late = passed(reached, segment.end + allowed_lateness);
+        let may_be_late = passed(highest, segment.end + allowed_lateness);
         let known = known.map(|offset| &self.accepted[&Place { offset, ..place }]);
         let is_same = known.is_some_and(|known| (known.start, known.end) == (segment.start, segment.end));
         let may_be_forgotten = known.is_some_and(|known| passed(highest, known.end + remembered));

@@ -77,7 +77,7 @@ pub struct Accepted {
 pub struct Partition {
     /// Greatest end and hint time.
     pub reached: Option<i64>,
-    /// Least end of what was accepted: at first the watermark was no further than `amend_window` beyond it.
+    /// Least end of what was accepted: at first the watermark was no further than `allowed_lateness` beyond it.
     pub least_end: Option<i64>,
     /// The last accepted segment of a file: stream, file, offset.
     pub known: HashMap<(u32, Box<str>), i64>,
@@ -157,7 +157,7 @@ impl Audit {
     /// Returns up to when segments may have ended whose notifications are removed.
     pub fn horizon(&self, partition: i32) -> Option<i64> {
         let policy = self.policy(partition).filter(|_| self.trimmed.input.contains_key(&partition))?;
-        Some(self.partitions.get(&partition)?.least_end? + policy.amend_window)
+        Some(self.partitions.get(&partition)?.least_end? + policy.allowed_lateness)
     }
 
     pub fn stream_number(&mut self, stream: &str) -> u32 {

@@ -16,8 +16,8 @@ pub struct Policy {
     pub gap: i64,
     pub recording_interval: i64,
     pub max_segment: i64,
-    pub grace: i64,
-    pub amend_window: i64,
+    pub notification_delay: i64,
+    pub allowed_lateness: i64,
     pub max_hold: i64,
     pub max_session_duration: i64,
     pub max_session_segments: usize,
@@ -40,8 +40,8 @@ impl Policy {
             gap: span("gap")?,
             recording_interval: span("recording_interval")?,
             max_segment: span("max_segment")?,
-            grace: span("grace")?,
-            amend_window: span("amend_window")?,
+            notification_delay: span("grace")?,
+            allowed_lateness: span("amend_window")?,
             max_hold: span("max_hold")?,
             max_session_duration: span("max_session_duration")?,
             max_session_segments: size("max_session_segments")?,
@@ -57,12 +57,12 @@ impl Policy {
 
     /// How long after end and gap a session is remembered.
     pub fn forget_after(&self) -> i64 {
-        self.max_segment + self.amend_window
+        self.max_segment + self.allowed_lateness
     }
 
     /// How long after end and gap a session closes, if no hint says otherwise.
     pub fn close_after(&self) -> i64 {
-        self.recording_interval + self.grace
+        self.recording_interval + self.notification_delay
     }
 }
 

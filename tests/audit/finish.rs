@@ -1,7 +1,7 @@
 //! The comparison of all with all: what a batch job makes of the accepted segments, and what is published.
 //!
 //! ```text
-//! watermark:    … end + gap ──────────── + recording_interval + grace ──── + max_segment + amend_window ───▶
+//! watermark:    … end + gap ──────────── + recording_interval + notification_delay ──── + max_segment + allowed_lateness ───▶
 //! a session is          open: may be unpublished or lack its newest files │ closed: exactly so │ state may forget it
 //! ```
 

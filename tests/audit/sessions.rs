@@ -252,7 +252,7 @@ impl Audit {
         let gap = policy.gap_of(&session.stream);
         let bound = match head.close_cause.as_deref() {
             Some("watermark") => head.end + gap + policy.close_after(),
-            Some("push_ended") => head.end + gap + policy.grace,
+            Some("push_ended") => head.end + gap + policy.notification_delay,
             Some("max_hold") => head.end + policy.max_hold,
             Some("limit") => return,
             other => {

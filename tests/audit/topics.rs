@@ -18,9 +18,9 @@ pub const BEGIN: i64 = 1_772_323_200_000;
 const SECOND: i64 = 1_000;
 pub const GAP: i64 = 60 * SECOND;
 const RECORDING_INTERVAL: i64 = 600 * SECOND;
-const GRACE: i64 = 10 * SECOND;
+const NOTIFICATION_DELAY: i64 = 10 * SECOND;
 const MAX_SEGMENT: i64 = 3_600 * SECOND;
-const AMEND_WINDOW: i64 = 7_200 * SECOND;
+const ALLOWED_LATENESS: i64 = 7_200 * SECOND;
 
 /// Streams as they are keyed.
 pub const ROOM_1: &str = "//room-1";
@@ -151,7 +151,7 @@ pub fn marker(next_offset: i64, watermark: i64) -> Value {
         "version": 1, "next_offset": next_offset, "watermark": at(watermark), "at": at(watermark), "forgotten": null,
         "policy": {
             "stream_key": "app/appname/stream_id", "gap": GAP, "recording_interval": RECORDING_INTERVAL,
-            "max_segment": MAX_SEGMENT, "grace": GRACE, "amend_window": AMEND_WINDOW, "max_hold": AMEND_WINDOW,
+            "max_segment": MAX_SEGMENT, "grace": NOTIFICATION_DELAY, "amend_window": ALLOWED_LATENESS, "max_hold": ALLOWED_LATENESS,
             "max_session_duration": 86_400_000, "max_session_segments": 2_000, "max_session_bytes": 786_432,
             "overrides": [["//radio/*", 1]],
         },

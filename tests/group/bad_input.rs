@@ -141,14 +141,16 @@ fn full_disk_is_told() {
 #[test]
 fn wrong_arguments_are_usage() {
     for arguments in [
-        &["--what-if", "grace=1m"][..],
+        &["--what-if", "notification_delay=1m"][..],
         &["--what-if", "gap=soon"],
         &["--from", "xml"],
         &["--explain", "x", "--arrival-order"],
         &["--explain", "x", "--what-if", "gap=1m"],
         &["--gap", "soon"],
-        &["--grace", "48h"],
+        &["--notification-delay", "48h"],
         &["--brokers", "a"],
+        &["--grace", "1m"],
+        &["--amend-window", "48h"],
     ] {
         let ended = run(&[&[EVENING], arguments].concat());
         assert_eq!(ended.code, 2, "{arguments:?}: {}", ended.stderr);

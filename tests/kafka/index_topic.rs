@@ -274,7 +274,7 @@ fn open(broker: &Broker) {
     let mut found: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     found.sort_by_key(|line| line["session"]["stream"]["key"].as_str().unwrap().to_owned());
     let at = |ms: i64| Timestamp::from_ms(ms).unwrap().to_string();
-    // gap 3 min, recording_interval 30 min, grace 1 min, max_hold 12 h.
+    // gap 3 min, recording_interval 30 min, notification_delay 1 min, max_hold 12 h.
     let expected = [
         ("//left", "off_air", json!(at(end)), at(end + 4 * MINUTE)),
         ("//on", "on_air", Value::Null, at(end + 720 * MINUTE)),

@@ -36,7 +36,7 @@ const CLOSED: &str = "livesession_sessions_closed_total{cause=\"watermark\"}";
 const QUICK: &str = r#"
     grouping.gap = "1s"
     grouping.recording_interval = "6s"
-    grouping.grace = "1s"
+    grouping.notification_delay = "1s"
     grouping.idle_after = "1s"
 "#;
 

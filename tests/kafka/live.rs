@@ -97,7 +97,7 @@ impl Stream {
         };
         let own = file(format!("{}-{number}", self.name), end);
         let delay = match random.below(20) {
-            // Later than `amend_window`, and so maybe too late.
+            // Later than `allowed_lateness`, and so maybe too late.
             0 => random.ms(5 * HOUR, 9 * HOUR),
             1..5 => random.ms(0, 5 * HOUR),
             _ => random.ms(0, 20 * SECOND),

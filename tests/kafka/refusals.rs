@@ -190,7 +190,7 @@ fn gap(broker: &Broker) {
     for (lines, setting) in [
         ("grouping.gap = \"4m\"", "`grouping.gap`"),
         ("grouping.gap = \"2m\"", "`grouping.gap`"),
-        ("grouping.amend_window = \"7h\"", "`grouping.amend_window`"),
+        ("grouping.allowed_lateness = \"7h\"", "`grouping.allowed_lateness`"),
         ("grouping.max_segment = \"7h\"", "`grouping.max_segment`"),
         ("input.stream_key = \"stream_id\"", "`input.stream_key`"),
     ] {

@@ -24,9 +24,9 @@ const GAP: i64 = 3 * MINUTE;
 pub const RULES: &str = r#"
     grouping.gap = "3m"
     grouping.recording_interval = "30m"
-    grouping.grace = "1m"
+    grouping.notification_delay = "1m"
     grouping.max_segment = "6h"
-    grouping.amend_window = "6h"
+    grouping.allowed_lateness = "6h"
     grouping.max_hold = "6h"
 "#;
 

@@ -203,7 +203,7 @@ fn assert_evening_changelog(deployment: &Deployment) {
 /// All examples on one partition, under rules by which nothing is late and nothing forgotten.
 fn examples(broker: &Broker) {
     let mut deployment = Deployment::new(broker, 1);
-    deployment.settings = deployment.settings.with("grouping.amend_window = \"30000d\"");
+    deployment.settings = deployment.settings.with("grouping.allowed_lateness = \"30000d\"");
     let mut worker = deployment.start_ready("a");
     let mut examples = example_notifications();
     // No client of today can write a record without a timestamp.
@@ -363,7 +363,7 @@ fn idle(broker: &Broker) {
         r#"
         grouping.gap = "1s"
         grouping.recording_interval = "1s"
-        grouping.grace = "1s"
+        grouping.notification_delay = "1s"
         grouping.idle_after = "1s"
         "#,
     );

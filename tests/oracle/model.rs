@@ -96,7 +96,7 @@ impl Model {
     /// Rule 9's bound.
     fn forget_bound(&self, session: &[Seg]) -> i64 {
         let rules = &self.rules;
-        hull(session).1 + rules.gap(&session[0].stream) + rules.max_segment + rules.amend_window
+        hull(session).1 + rules.gap(&session[0].stream) + rules.max_segment + rules.allowed_lateness
     }
 
     /// The sessions of a stream that may still change.
@@ -114,7 +114,7 @@ impl Model {
 
     /// Rules 1, 3, 10 and 11 for one segment.
     pub fn accept(&mut self, seg: &Seg, written: Written) -> Placement {
-        if self.passed(seg.end + self.rules.amend_window) {
+        if self.passed(seg.end + self.rules.allowed_lateness) {
             return Placement::Late;
         }
         let known = self.remembered(&seg.stream).into_iter().flatten().find(|known| known.file == seg.file);
@@ -170,14 +170,14 @@ impl Model {
     fn advance(&mut self, to: i64, written: Written) {
         if self.watermark.is_none_or(|watermark| to > watermark) {
             self.watermark = Some(to);
-            let fresh = |at: &i64| *at <= written.now && at + self.rules.amend_window >= written.now;
+            let fresh = |at: &i64| *at <= written.now && at + self.rules.allowed_lateness >= written.now;
             self.at = self.at.max(written.timestamp.filter(fresh).unwrap_or(written.now));
         }
     }
 
     /// Rule 5, for hints that name their push, each by a name of its own.
     pub fn hint(&mut self, stream: &str, kind: HintKind, push: Option<&str>, at: i64, written: Written) {
-        if self.passed(at + self.rules.amend_window) {
+        if self.passed(at + self.rules.allowed_lateness) {
             return;
         }
         self.advance(at, written);
@@ -204,7 +204,7 @@ impl Model {
     fn verdict(&self, session: &[Seg]) -> Option<&'static str> {
         let stream = &session[0].stream;
         let (end, gap) = (hull(session).1, self.rules.gap(stream));
-        let wait = end + gap + self.rules.recording_interval + self.rules.grace;
+        let wait = end + gap + self.rules.recording_interval + self.rules.notification_delay;
         let started = |push: &&Push| push.stream == *stream && push.start.is_some();
         let pushes: Vec<&Push> = self.pushes.iter().filter(started).collect();
         let on_air = pushes.iter().any(|push| push.end.is_none());
@@ -216,7 +216,7 @@ impl Model {
             return Some("watermark");
         }
         let off_air = pushes.iter().filter_map(|push| push.end).max().filter(|_| !on_air)?;
-        let ended = off_air + gap >= end && self.passed(off_air.max(end) + gap + self.rules.grace);
+        let ended = off_air + gap >= end && self.passed(off_air.max(end) + gap + self.rules.notification_delay);
         ended.then_some("push_ended")
     }
 
@@ -314,7 +314,7 @@ impl Model {
     }
 
     fn drop_hints(&mut self) {
-        let keep = self.rules.max_hold.max(self.rules.amend_window);
+        let keep = self.rules.max_hold.max(self.rules.allowed_lateness);
         let frozen = self.frozen.iter().flat_map(|frozen| &frozen.members);
         let mut busy: Vec<String> = self.live.iter().chain(frozen).map(|seg| seg.stream.clone()).collect();
         let recent = self.pushes.iter().filter(|push| !self.passed(push.last_hint + keep));

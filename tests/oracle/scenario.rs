@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! # The idea, in the sentence that a failure prints.
-//! gap=10 recording_interval=60 grace=5 amend_window=500      settings; what is not named has its default
+//! gap=10 recording_interval=60 notification_delay=5 allowed_lateness=500      settings; what is not named has its default
 //! cam1 b 40..60                                              stream, file, start..end
 //! => cam1 b r1 40..60 b                                      stream, seed, revision, start..end, files in order
 //! => cam1 a r2 withdrawn into b
@@ -65,8 +65,8 @@ pub fn parse(text: &str) -> Scenario {
         overrides: Vec::new(),
         recording_interval: 2 * HOUR,
         max_segment: 24 * HOUR,
-        grace: 900_000,
-        amend_window: 24 * HOUR,
+        notification_delay: 900_000,
+        allowed_lateness: 24 * HOUR,
         max_hold: 24 * HOUR,
         max_session_duration: 24 * HOUR,
         max_session_segments: 2_000,
@@ -99,7 +99,7 @@ pub fn parse(text: &str) -> Scenario {
     let rules = &mut scenario.rules;
     if rules.max_hold == 24 * HOUR {
         // The default, which shorter windows do not allow.
-        rules.max_hold = rules.max_hold.min(rules.max_segment + rules.amend_window);
+        rules.max_hold = rules.max_hold.min(rules.max_segment + rules.allowed_lateness);
     }
     scenario
 }
@@ -113,8 +113,8 @@ fn set(scenario: &mut Scenario, word: &str) {
         "gap" => rules.gap = span(),
         "recording_interval" => rules.recording_interval = span(),
         "max_segment" => rules.max_segment = span(),
-        "grace" => rules.grace = span(),
-        "amend_window" => rules.amend_window = span(),
+        "notification_delay" => rules.notification_delay = span(),
+        "allowed_lateness" => rules.allowed_lateness = span(),
         "max_hold" => rules.max_hold = span(),
         "max_session_duration" => rules.max_session_duration = span(),
         "max_session_segments" => rules.max_session_segments = count() as usize,

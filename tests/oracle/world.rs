@@ -90,7 +90,7 @@ pub struct Plan {
     /// Hints lost, late, twice, out of order, without a name, wrong.
     pub wild_hints: bool,
     pub idle: bool,
-    /// Every notification within `grace` of its segment's end, every segment within `recording_interval`.
+    /// Every notification within `notification_delay` of its segment's end, every segment within `recording_interval`.
     pub on_time: bool,
 }
 
@@ -102,8 +102,8 @@ fn rules(random: &mut Random, plan: Plan) -> Rules {
     let gap = random.range(0, 5);
     let recording_interval = random.range(0, 12 / hasty);
     let max_segment = recording_interval + random.range(0, 12);
-    let grace = random.range(0, 8 / hasty);
-    let amend_window = grace + random.range(0, longest);
+    let notification_delay = random.range(0, 8 / hasty);
+    let allowed_lateness = notification_delay + random.range(0, longest);
     let long = 1_000_000;
     let limited = |random: &mut Random| plan.limits && random.chance(50);
     Rules {
@@ -111,10 +111,10 @@ fn rules(random: &mut Random, plan: Plan) -> Rules {
         overrides: if random.chance(30) { vec![("//b".to_owned(), random.range(0, 9))] } else { Vec::new() },
         recording_interval,
         max_segment,
-        grace,
-        amend_window,
+        notification_delay,
+        allowed_lateness,
         // A push that held a session for longer than it is remembered otherwise would decide what is a duplicate.
-        max_hold: random.range(0, 90).min(max_segment + amend_window),
+        max_hold: random.range(0, 90).min(max_segment + allowed_lateness),
         max_session_duration: if limited(random) { max_segment + random.range(0, 25) } else { long },
         max_session_segments: if limited(random) { random.range(1, 5) as usize } else { 2_000 },
         max_session_bytes: if limited(random) { random.range(1, 120) as u64 } else { 1 << 20 },
@@ -195,13 +195,13 @@ fn number_offsets(random: &mut Random, inputs: &mut [Input]) {
 /// How long after its end a segment is announced.
 fn delay(random: &mut Random, rules: &Rules, plan: Plan) -> i64 {
     if plan.on_time {
-        return random.range(0, rules.grace);
+        return random.range(0, rules.notification_delay);
     }
     match random.range(0, 9) {
-        0..=4 => random.range(0, rules.grace),
-        5..=7 => random.range(0, rules.amend_window + 2),
-        8 => rules.amend_window + random.range(-1, 2),
-        _ => random.range(0, 3 * rules.amend_window + 60),
+        0..=4 => random.range(0, rules.notification_delay),
+        5..=7 => random.range(0, rules.allowed_lateness + 2),
+        8 => rules.allowed_lateness + random.range(-1, 2),
+        _ => random.range(0, 3 * rules.allowed_lateness + 60),
     }
 }
 

@@ -9,7 +9,9 @@ use livesession::wire::changelog::{Reduced, Reducer};
 use livesession::wire::session::{self, SessionRecord};
 
 use super::cluster::Cluster;
-use super::traffic::{AMEND_WINDOW, EPOCH, GAP, GRACE, Incoming, Kind, MAX_SEGMENT, RECORDING_INTERVAL};
+use super::traffic::{
+    ALLOWED_LATENESS, EPOCH, GAP, Incoming, Kind, MAX_SEGMENT, NOTIFICATION_DELAY, RECORDING_INTERVAL,
+};
 use super::world::Setup;
 
 /// A segment that was accepted.
@@ -127,7 +129,7 @@ pub fn check_state(setup: &Setup, cluster: &Cluster) -> Result<(), String> {
             let end = members.iter().map(|member| member.end).max().unwrap_or_default();
             let passed = |bound: i64| watermark.is_some_and(|watermark| watermark > bound);
             let standing = published.iter().find(|(_, session)| self::members(session.newest()) == members);
-            if !passed(end + GAP + MAX_SEGMENT + AMEND_WINDOW) {
+            if !passed(end + GAP + MAX_SEGMENT + ALLOWED_LATENESS) {
                 if let Some(missing) = members.iter().find(|member| !remembered.contains(member)) {
                     return Err(format!("the changelog has lost {missing:?}"));
                 }
@@ -136,7 +138,7 @@ pub fn check_state(setup: &Setup, cluster: &Cluster) -> Result<(), String> {
                 }
             }
             let is_plain = !with_hints.contains(&members[0].stream);
-            if is_plain && passed(end + GAP + RECORDING_INTERVAL + GRACE) && standing.is_none() {
+            if is_plain && passed(end + GAP + RECORDING_INTERVAL + NOTIFICATION_DELAY) && standing.is_none() {
                 return Err(format!("may close under {watermark:?}, and has not been published: {members:?}"));
             }
         }
@@ -211,19 +213,19 @@ fn accepted(setup: &Setup, cluster: &Cluster) -> Result<Vec<Accepted>, String> {
                     let known = own.iter().rev().find(|known| known.stream == *stream && known.file == *file);
                     let is_same = known.is_some_and(|known| (known.start, known.end) == (*start, *end));
                     let may_be_forgotten = known.is_some_and(|known| {
-                        setup.punctuates || reached > known.end + GAP + MAX_SEGMENT + AMEND_WINDOW
+                        setup.punctuates || reached > known.end + GAP + MAX_SEGMENT + ALLOWED_LATENESS
                     });
                     // A clock that is right goes no further than the wall, while nothing waits to be read.
                     let wall = EPOCH + cluster.arrivals[*number] as i64;
                     let may_be_late = match (setup.punctuates, setup.has_true_clocks) {
-                        (false, _) => late_by > AMEND_WINDOW,
-                        (true, true) => late_by > AMEND_WINDOW || wall > end + AMEND_WINDOW,
+                        (false, _) => late_by > ALLOWED_LATENESS,
+                        (true, true) => late_by > ALLOWED_LATENESS || wall > end + ALLOWED_LATENESS,
                         (true, false) => true,
                     };
                     match reason {
                         Some("late") if !may_be_late => return wrong("not late"),
                         Some("late") => {}
-                        _ if late_by > AMEND_WINDOW => return wrong("late"),
+                        _ if late_by > ALLOWED_LATENESS => return wrong("late"),
                         Some("conflict") if known.is_none() || is_same => return wrong("no conflict"),
                         Some("conflict") => {}
                         Some(_) => return wrong("refused for another reason"),

@@ -9,7 +9,9 @@ use livesession::wire::notification;
 use livesession::worker::{SLICE, Settings, Start, Topics};
 
 use super::chance::Chance;
-use super::traffic::{AMEND_WINDOW, GAP, GRACE, MAX_CLOCK_SKEW, MAX_HOLD, MAX_SEGMENT, RECORDING_INTERVAL};
+use super::traffic::{
+    ALLOWED_LATENESS, GAP, MAX_CLOCK_SKEW, MAX_HOLD, MAX_SEGMENT, NOTIFICATION_DELAY, RECORDING_INTERVAL,
+};
 
 pub fn draw(chance: &Chance, punctuates: bool) -> Settings {
     let span = |ms| Millis::from_ms(ms).expect("a span");
@@ -17,8 +19,8 @@ pub fn draw(chance: &Chance, punctuates: bool) -> Settings {
         gap: span(GAP),
         recording_interval: span(RECORDING_INTERVAL),
         max_segment: span(MAX_SEGMENT),
-        grace: span(GRACE),
-        amend_window: span(AMEND_WINDOW),
+        notification_delay: span(NOTIFICATION_DELAY),
+        allowed_lateness: span(ALLOWED_LATENESS),
         max_hold: span(MAX_HOLD),
         max_session_segments: if chance.happens(200) { 2 + chance.below(4) as u32 } else { u32::MAX },
         ..Rules::default()

@@ -9,8 +9,8 @@ pub const EPOCH: i64 = 1_754_006_400_000;
 pub const GAP: i64 = 2_000;
 pub const RECORDING_INTERVAL: i64 = 8_000;
 pub const MAX_SEGMENT: i64 = 12_000;
-pub const GRACE: i64 = 1_000;
-pub const AMEND_WINDOW: i64 = 15_000;
+pub const NOTIFICATION_DELAY: i64 = 1_000;
+pub const ALLOWED_LATENESS: i64 = 15_000;
 pub const MAX_HOLD: i64 = 20_000;
 pub const MAX_CLOCK_SKEW: i64 = 5_000;
 

@@ -23,7 +23,7 @@ use super::cluster::Cluster;
 use super::faults::{Fault, Weakness};
 use super::group::SESSION_TIMEOUT;
 use super::settings;
-use super::traffic::{self, AMEND_WINDOW, EPOCH, Incoming};
+use super::traffic::{self, ALLOWED_LATENESS, EPOCH, Incoming};
 
 /// How many processes may be started in one world: enough for any that is not broken.
 const CLIENTS: usize = 150;
@@ -67,7 +67,7 @@ impl Setup {
         let settings = Arc::new(settings::draw(&chance, punctuates));
         let roughness = *chance.pick(&[0, 5, 10, 10, 20]);
         // The longer one is long enough for what is behind it to become late, if a clock goes on meanwhile.
-        let upstream_open = *chance.pick(&[2_000, 2_000, AMEND_WINDOW.unsigned_abs() + 10_000]);
+        let upstream_open = *chance.pick(&[2_000, 2_000, ALLOWED_LATENESS.unsigned_abs() + 10_000]);
         let setup = Setup {
             weakness,
             partitions,

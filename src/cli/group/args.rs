@@ -119,7 +119,7 @@ mod tests {
     fn gaps_to_try_are_a_list_of_spans() {
         let span = |text| Millis::parse(text).unwrap();
         assert_eq!(parse_gaps("gap=1m,90s").unwrap().0, [span("1m"), span("90s")]);
-        for text in ["", "gap=", "1m", "grace=1m", "gap=1m,", "gap=1"] {
+        for text in ["", "gap=", "1m", "notification_delay=1m", "gap=1m,", "gap=1"] {
             assert!(parse_gaps(text).is_err(), "{text}");
         }
     }

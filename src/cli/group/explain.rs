@@ -120,10 +120,10 @@ fn closing(session: &Publication, policy: &Policy) -> String {
     let Publication { stream, head, status, allowed_at, .. } = session;
     let settings = policy.settings();
     let sum = format!(
-        "end + gap {} + recording_interval {} + grace {}",
+        "end + gap {} + recording_interval {} + notification_delay {}",
         policy.gap(stream),
         settings.recording_interval,
-        settings.grace
+        settings.notification_delay
     );
     let watermark = head.watermark;
     match (status, head.close_cause) {

@@ -156,7 +156,7 @@ pub fn draw(asked: &Asked, found: &Found) -> String {
 
 /// What to do about a show that is not there.
 pub const MISSING: &str = "<details><summary>A show is missing</summary>\n<p>A session appears once it is closed: when its \
-    partition has heard of a later time than its end, gap, recording interval and grace together, or sooner if the platform said \
+    partition has heard of a later time than its end, gap, recording interval and notification_delay together, or sooner if the platform said \
     that the push ended. <code>livesession sessions open</code> lists those that are still open, and says why and until when. \
     A notification that was refused is in <code>livesession dlq list</code>.</p></details>\n";
 

@@ -109,7 +109,7 @@ impl Reason {
             }
             Reason::IntervalTooLong => "start and end are further apart than max_segment",
             Reason::AheadOfClock => "time is ahead of the record's Kafka timestamp by more than max_clock_skew",
-            Reason::Late => "segment ended more than amend_window before the partition's watermark",
+            Reason::Late => "segment ended more than allowed_lateness before the partition's watermark",
             Reason::Conflict => "file is known with another start or end; the first one accepted stands",
         }
     }

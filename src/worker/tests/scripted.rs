@@ -148,8 +148,8 @@ pub fn settings() -> Settings {
         gap: Millis::from_secs(10),
         recording_interval: Millis::from_secs(60),
         max_segment: Millis::from_secs(100),
-        grace: Millis::from_secs(5),
-        amend_window: Millis::from_secs(200),
+        notification_delay: Millis::from_secs(5),
+        allowed_lateness: Millis::from_secs(200),
         max_hold: Millis::from_secs(290),
         ..grouping::Settings::default()
     };
