@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use livesession::clock;
-use livesession::grouping::{Anomalies, Arrival, Grouper, NewSegment, Placement, Policy, Settings};
-use livesession::time::{Millis, Timestamp};
+use livesession_grouping::time::{Millis, Timestamp};
+use livesession_grouping::{Anomalies, Arrival, Grouper, NewSegment, Placement, Policy, Settings};
 use mimalloc::MiMalloc;
 
 /// Counts what is allocated while it is asked to, so that memory is measured and not guessed.

@@ -7,8 +7,8 @@
 use std::hint::black_box;
 
 use livesession::clock;
-use livesession::time::Timestamp;
-use livesession::wire::notification::{Decoder, Notification, Rules};
+use livesession_formats::notification::{Decoder, Notification, Rules};
+use livesession_grouping::time::Timestamp;
 use serde::Deserialize;
 
 const EXAMPLES: &str = include_str!("../schemas/examples/notifications.ndjson");

@@ -18,10 +18,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use livesession::clock;
-use livesession::kafka::client::Client;
-use livesession::kafka::settings::Settings as KafkaSettings;
 use livesession::metrics::Metrics;
 use livesession::worker::{Now, Worker};
+use livesession_kafka::client::Client;
+use livesession_kafka::settings::Settings as KafkaSettings;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;

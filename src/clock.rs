@@ -5,7 +5,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::time::Timestamp;
+use livesession_grouping::time::Timestamp;
 
 /// Returns the wall time.
 ///

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::metrics::{Metrics, Turn};
-use crate::time::{Millis, Timestamp};
+use livesession_grouping::time::{Millis, Timestamp};
 
 /// How long a loop may take for a turn, inclusive. Twice the default `max_poll_interval`, after which the group has long gone
 /// on without it.

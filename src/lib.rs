@@ -62,18 +62,11 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod failpoint;
-pub mod grouping;
 pub mod health;
 pub mod http;
-pub mod index;
 pub mod indexer;
-pub mod kafka;
 pub mod metrics;
 pub mod partition;
 pub mod projection;
 pub mod splice;
-pub mod time;
-mod weakness;
-pub mod wire;
 pub mod worker;

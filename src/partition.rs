@@ -17,13 +17,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::grouping::{
+use livesession_formats::changelog::{self, Marker, Reducer};
+use livesession_formats::notification::{self, Decoder, Notification, Reason};
+use livesession_grouping::time::Timestamp;
+use livesession_grouping::{
     self, Arrival, Clock, Grouper, HeadChange, Hint, HintKind, Offset, Placement, Policy, Publication, SavedHead,
     SessionId,
 };
-use crate::time::Timestamp;
-use crate::wire::changelog::{self, Marker, Reducer};
-use crate::wire::notification::{self, Decoder, Notification, Reason};
 
 /// A record of the input topic, as far as grouping is concerned.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ pub struct Record<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Accepted {
-        anomalies: grouping::Anomalies,
+        anomalies: livesession_grouping::Anomalies,
     },
     Duplicate,
     /// A dead letter: late, a conflict, or not acceptable at all.
@@ -67,7 +67,7 @@ pub enum RestoreError {
     #[error("cannot read the changelog")]
     Changelog(#[from] changelog::Error),
     #[error("the changelog contradicts itself")]
-    Contradiction(#[from] grouping::RestoreError),
+    Contradiction(#[from] livesession_grouping::RestoreError),
     #[error("{0}: {UNSAFE_CHANGE_REPAIR}")]
     UnsafeChange(#[from] UnsafeChange),
     #[error(

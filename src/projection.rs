@@ -12,14 +12,14 @@
 
 use std::sync::Arc;
 
-use crate::grouping::session::renditions;
-use crate::grouping::{Anomaly, NewSegment, Segment as Member, SessionId};
-use crate::index::rows;
-use crate::index::{Recording as Found, StreamListed as Listed};
-use crate::time::Timestamp;
-use crate::wire::answer;
-use crate::wire::session::SessionRecord;
-use crate::wire::session::record::{self, CloseCause, Gap, Origin, Rendition, Segment, Status, Stream};
+use livesession_formats::answer;
+use livesession_formats::session::SessionRecord;
+use livesession_formats::session::record::{self, CloseCause, Gap, Origin, Rendition, Segment, Status, Stream};
+use livesession_grouping::session::renditions;
+use livesession_grouping::time::Timestamp;
+use livesession_grouping::{Anomaly, NewSegment, Segment as Member, SessionId};
+use livesession_index::rows;
+use livesession_index::{Recording as Found, StreamListed as Listed};
 
 /// A row that no indexer of ours has written.
 #[derive(Debug, thiserror::Error)]
@@ -280,10 +280,11 @@ fn close_cause(text: &str) -> CloseCause {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grouping::{Cause, Head, Publication, session};
-    use crate::index::{self, Reader, Writer};
-    use crate::time::Millis;
-    use crate::wire::session::{Source, decode, encode};
+    use livesession_formats::session::{Source, decode, encode};
+    use livesession_grouping::time::Millis;
+    use livesession_grouping::{Cause, Head, Publication, session};
+    use livesession_index as index;
+    use livesession_index::{Reader, Writer};
 
     const TOPIC: &str = "recording-notifications";
 
@@ -291,7 +292,7 @@ mod tests {
         Timestamp::from_ms(ms).unwrap()
     }
 
-    fn publication(status: crate::grouping::Status) -> Publication {
+    fn publication(status: livesession_grouping::Status) -> Publication {
         let plain = NewSegment {
             file_id: "f",
             start: ms(1_000),
@@ -323,7 +324,7 @@ mod tests {
             [plain, full, later].iter().zip(7..).map(|(new, offset)| Arc::new(Member::new(offset, new))).collect();
         let (recorded, gaps) = session::silences(segments.iter().map(Arc::as_ref));
         let id = |name: &str| SessionId::new("a/b/c", name, ms(5_000));
-        let withdrawn = status == crate::grouping::Status::Withdrawn;
+        let withdrawn = status == livesession_grouping::Status::Withdrawn;
         Publication {
             stream: "push.example.com/a%2Fb/100%25".into(),
             head: Head {
@@ -355,7 +356,7 @@ mod tests {
         let path = directory.join("index.db");
         let origin = index::Origin { topic: "live-sessions".to_owned(), source_topic: TOPIC.to_owned() };
         let mut writer = Writer::open(&path, &origin).unwrap();
-        for status in [crate::grouping::Status::Closed, crate::grouping::Status::Withdrawn] {
+        for status in [livesession_grouping::Status::Closed, livesession_grouping::Status::Withdrawn] {
             let mut bytes = Vec::new();
             encode(&publication(status), Source { topic: TOPIC, partition: 5 }, &mut bytes);
             let published = decode(&bytes).unwrap();
@@ -375,7 +376,7 @@ mod tests {
     #[test]
     fn row_that_somebody_edited_is_named() {
         let mut bytes = Vec::new();
-        encode(&publication(crate::grouping::Status::Closed), Source { topic: TOPIC, partition: 5 }, &mut bytes);
+        encode(&publication(livesession_grouping::Status::Closed), Source { topic: TOPIC, partition: 5 }, &mut bytes);
         let good = to_rows(&decode(&bytes).unwrap());
         let edits: [fn(&mut rows::Record); 4] = [
             |rows| rows.session.session_id = "x".to_owned(),

@@ -10,7 +10,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use livesession::index;
+use livesession_index as index;
 use rusqlite::{Connection, OpenFlags};
 use saphyr::{LoadableYamlNode, Yaml};
 

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use livesession::cli::settings::AllSettings;
 use livesession::config::{self, Setting};
-use livesession::grouping::segment::Anomaly;
-use livesession::grouping::session::Cause;
-use livesession::wire::notification::Reason;
+use livesession_formats::notification::Reason;
+use livesession_grouping::segment::Anomaly;
+use livesession_grouping::session::Cause;
 use saphyr::{LoadableYamlNode, Yaml};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");

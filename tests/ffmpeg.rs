@@ -9,7 +9,7 @@ use std::process::Command;
 use libtest_mimic::{Arguments, Failed, Trial};
 use livesession::splice::Plan;
 use livesession::splice::text::{Form, Gaps};
-use livesession::wire::session::{SessionRecord, decode};
+use livesession_formats::session::{SessionRecord, decode};
 
 fn main() {
     let arguments = Arguments::from_args();

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use livesession::index::{Advance, Origin, Writer};
 use livesession::projection;
-use livesession::wire::session::{SessionRecord, decode};
+use livesession_formats::session::{SessionRecord, decode};
+use livesession_index::{Advance, Origin, Writer};
 use serde_json::Value;
 
 const ID: [&str; 4] = [

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
-use livesession::grouping::{self, Arrival, Grouper};
+use livesession_grouping as grouping;
+use livesession_grouping::{Arrival, Grouper};
 use oracle::adapter::{policy, record, segment, timestamp};
 use oracle::model::{HintKind, Model, Placement};
 use oracle::worker::{Slices, Worker};

@@ -1,6 +1,6 @@
 //! Failpoints and weaknesses are in the program that is tested, and in no release build.
 //!
-//! To build the whole program twice would cost minutes, so `src/failpoint.rs` and `src/weakness.rs`, which need nothing
+//! To build the whole program twice would cost minutes, so `failpoint.rs` and `weakness.rs` of the Kafka crate, which need nothing
 //! but the standard library, are compiled alone: as `cargo build` does, and as `cargo build --release` does.
 
 use std::fs;
@@ -40,7 +40,7 @@ fn root() -> &'static Path {
 fn compile(name: &str, arguments: &[&str]) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let (source, program) = (folder.join(format!("{name}.rs")), folder.join(name));
-    let module = |name: &str| root().join("src").join(name).display().to_string();
+    let module = |name: &str| root().join("crates/kafka/src/fault").join(name).display().to_string();
     let text = PROGRAM.replace("FAILPOINT", &module("failpoint.rs")).replace("WEAKNESS", &module("weakness.rs"));
     fs::write(&source, text).unwrap();
     let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
@@ -99,7 +99,7 @@ fn release_profile_has_no_debug_assertions() {
 #[test]
 fn every_place_is_reached_once_in_the_program() {
     let mut reached: Vec<String> = Vec::new();
-    for folder in ["src/kafka", "src/worker"] {
+    for folder in ["crates/kafka/src", "src/worker"] {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let path = entry.unwrap().path();
             let Ok(text) = fs::read_to_string(&path) else { continue };
@@ -108,7 +108,7 @@ fn every_place_is_reached_once_in_the_program() {
         }
     }
     reached.sort();
-    let mut known: Vec<&str> = livesession::failpoint::PLACES.to_vec();
+    let mut known: Vec<&str> = livesession_kafka::fault::failpoint::PLACES.to_vec();
     known.sort_unstable();
     assert_eq!(reached, known);
 }

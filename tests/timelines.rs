@@ -5,7 +5,7 @@
 
 mod oracle;
 
-use livesession::grouping::{Arrival, Grouper, Placement};
+use livesession_grouping::{Arrival, Grouper, Placement};
 use oracle::adapter::{policy, record, segment, timestamp};
 use oracle::world::EPOCH;
 use oracle::{Rules, Seg, group, hull, seed};

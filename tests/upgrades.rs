@@ -15,13 +15,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use livesession::grouping::policy::Override;
-use livesession::grouping::{Policy, Publication, Settings};
 use livesession::partition::{Partition, Record};
-use livesession::time::{Millis, Timestamp};
-use livesession::wire::changelog::{self, Reducer, VERSION};
-use livesession::wire::notification::{Decoder, KeyParts, Rules};
-use livesession::wire::session::{self, Source};
+use livesession_formats::changelog::{self, Reducer, VERSION};
+use livesession_formats::notification::{Decoder, KeyParts, Rules};
+use livesession_formats::session::{self, Source};
+use livesession_grouping::policy::Override;
+use livesession_grouping::time::{Millis, Timestamp};
+use livesession_grouping::{Policy, Publication, Settings};
 use serde_json::{Value, json};
 
 const KEY: KeyParts = KeyParts::AppAppnameStreamId;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use livesession::grouping::Policy;
-use livesession::kafka::admin::{Admin, NewTopicSettings};
-use livesession::kafka::settings::Settings as KafkaSettings;
 use livesession::metrics::Labels;
-use livesession::wire::notification::{Reason, Rules};
 use livesession::worker::{BETWEEN_SLICES, SLICE, Settings, Start, Topics};
+use livesession_formats::notification::{Reason, Rules};
+use livesession_grouping::Policy;
+use livesession_kafka::admin::{Admin, NewTopicSettings};
+use livesession_kafka::settings::Settings as KafkaSettings;
 use mimalloc::MiMalloc;
 
 /// That of the program.

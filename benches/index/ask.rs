@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use livesession::clock;
-use livesession::index::{Reader, Select};
+use livesession_index::{Reader, Select};
 
 use super::Ours;
 use super::sample::{FILES, Sample};
-use livesession::index::rows::Record;
 use livesession::indexer::MAX_RECORDS;
+use livesession_index::rows::Record;
 
 const READERS: u64 = 8;
 /// Sessions that the writer writes beside readers.

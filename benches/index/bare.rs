@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use livesession::index::rows::Record;
+use livesession_index::rows::Record;
 use rusqlite::{Connection, Statement, params};
 
 const SCHEMA: &str = include_str!("../../schemas/sql/0001_sessions.sql");

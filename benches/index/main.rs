@@ -21,10 +21,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use livesession::clock;
-use livesession::index::rows::Record;
-use livesession::index::{Advance, Origin, Writer};
 use livesession::indexer::{Batch, MAX_RECORDS, Read};
 use livesession::projection;
+use livesession_index::rows::Record;
+use livesession_index::{Advance, Origin, Writer};
 use rusqlite::Connection;
 
 use bare::Bare;

@@ -1,8 +1,8 @@
 //! Sessions as an evening of many streams gives them: four files each, a silence after the second.
 
-use livesession::grouping::SessionId;
-use livesession::index::rows::{Gap, Record, Segment, Session, Stream};
-use livesession::time::Timestamp;
+use livesession_grouping::SessionId;
+use livesession_grouping::time::Timestamp;
+use livesession_index::rows::{Gap, Record, Segment, Session, Stream};
 
 /// 2025-08-01T00:00:00Z.
 pub const BEGIN_MS: i64 = 1_754_006_400_000;

@@ -16,9 +16,10 @@ use super::logging;
 use super::output::Output;
 use super::when::Offset;
 use crate::config::{self, DEFAULT_FILE, Knowledge, Scope, Sources};
-use crate::index::{self, Reader};
 use crate::projection;
-use crate::wire::session::worst_case_bytes;
+use livesession_formats::session::worst_case_bytes;
+use livesession_index as index;
+use livesession_index::Reader;
 
 /// Where the index is.
 #[derive(clap::Args, Clone, Debug)]

@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-use crate::grouping::Policy;
-use crate::time::{Millis, Timestamp};
+use livesession_grouping::Policy;
+use livesession_grouping::time::{Millis, Timestamp};
 
 /// Resident memory of a remembered segment with its share of session, stream and tables, after a restore. Four to a session,
 /// URLs of 75 bytes.

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::exit::{Exit, Failure};
 use crate::config::{self, Config, Problem, Problems, Properties};
-use crate::kafka::settings::{SecurityProtocol, Settings};
-use crate::time::Millis;
+use livesession_grouping::time::Millis;
+use livesession_kafka::settings::{SecurityProtocol, Settings};
 
 /// Where Linux tells the name of the host.
 const HOSTNAME_FILE: &str = "/proc/sys/kernel/hostname";

@@ -19,16 +19,16 @@ use super::settings::GroupingSettings;
 use super::startup::TopicFacts;
 use crate::clock;
 use crate::config::Config;
-use crate::kafka::client::Client;
-use crate::kafka::in_process::InProcess;
-use crate::kafka::settings::Settings as KafkaSettings;
-use crate::kafka::tail::Tail;
-use crate::kafka::{Cause, Header, Record};
-use crate::time::{Millis, Timestamp};
-use crate::wire::dead_letter;
-use crate::wire::notification::{Decoder, HintKind, Notification, Rules};
-use crate::wire::session::record::{self, SessionRecord, Status};
 use crate::worker::{self, Now, Worker};
+use livesession_formats::dead_letter;
+use livesession_formats::notification::{Decoder, HintKind, Notification, Rules};
+use livesession_formats::session::record::{self, SessionRecord, Status};
+use livesession_grouping::time::{Millis, Timestamp};
+use livesession_kafka::client::Client;
+use livesession_kafka::in_process::InProcess;
+use livesession_kafka::settings::Settings as KafkaSettings;
+use livesession_kafka::tail::Tail;
+use livesession_kafka::{Cause, Header, Record};
 
 const EVENING: &str = include_str!("../../schemas/examples/evening.ndjson");
 

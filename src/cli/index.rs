@@ -6,6 +6,7 @@ mod rebuild;
 pub(super) mod topic;
 mod verify;
 
+use livesession_formats::time::parse_span;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -21,8 +22,9 @@ use super::settings::AllSettings;
 use crate::clock;
 use crate::config::Config;
 use crate::health::Health;
-use crate::index::{self, Writer};
-use crate::time::{Millis, Timestamp};
+use livesession_grouping::time::{Millis, Timestamp};
+use livesession_index as index;
+use livesession_index::Writer;
 
 /// Fills the index from the sessions topic and answers questions about it; with a command: care of the file.
 #[derive(clap::Args, Debug)]
@@ -68,7 +70,7 @@ enum Action {
     /// Removes sessions that ended long ago.
     Prune {
         /// How long after its end a session stays [default: `index.retention` of the configuration]
-        #[arg(long, value_name = "DURATION", value_parser = Millis::parse)]
+        #[arg(long, value_name = "DURATION", value_parser = parse_span)]
         retention: Option<Millis>,
         /// Says what would be removed, and removes nothing
         #[arg(long)]

@@ -12,9 +12,10 @@ use crate::config::Config;
 use crate::health;
 use crate::http::api::Store;
 use crate::http::site;
-use crate::index::{self, Freshness, Origin, Writer};
 use crate::indexer::{self, Settings, Thread};
 use crate::metrics::Metrics;
+use livesession_index as index;
+use livesession_index::{Freshness, Origin, Writer};
 
 /// The indexer of a process.
 pub struct Indexing {

@@ -25,9 +25,9 @@ use super::topics::plan::Role;
 use super::topics::{self, ANSWER_TIMEOUT};
 use super::{clients, startup, state};
 use crate::config::Config;
-use crate::kafka::scan::{self, Scan};
-use crate::time::Timestamp;
-use crate::wire::notification::{Decoder, Notification, Reason, Rules};
+use livesession_formats::notification::{Decoder, Notification, Reason, Rules};
+use livesession_grouping::time::Timestamp;
+use livesession_kafka::scan::{self, Scan};
 
 /// How many of the input's newest records are looked at, over all partitions.
 const SAMPLE: i64 = 1_000;
@@ -241,8 +241,8 @@ impl Sample {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grouping::Anomalies;
-    use crate::wire::notification::HintKind;
+    use livesession_formats::notification::HintKind;
+    use livesession_grouping::Anomalies;
 
     fn hint(stream: &str) -> Notification<'_> {
         let at = Timestamp::MIN;

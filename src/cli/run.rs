@@ -17,14 +17,15 @@ use super::startup::{self, TopicFacts};
 use super::{clients, logging, state};
 use crate::clock;
 use crate::config::{self, Config};
-use crate::grouping::{Anomaly, Cause, Policy};
 use crate::health::Health;
-use crate::index;
-use crate::kafka::{self, admin};
 use crate::metrics::{Identity, Labels, Metrics};
-use crate::time::Millis;
-use crate::wire::notification::{KeyParts, Reason, Rules};
 use crate::worker::{self, thread};
+use livesession_formats::notification::{KeyParts, Reason, Rules};
+use livesession_grouping::time::Millis;
+use livesession_grouping::{Anomaly, Cause, Policy};
+use livesession_index as index;
+use livesession_kafka as kafka;
+use livesession_kafka::admin;
 
 /// How long the start-up questions may take, together with waiting for a broker that is not there yet.
 const STARTUP: Duration = Duration::from_secs(30);

@@ -20,7 +20,7 @@ use crate::clock;
 use crate::health::Health;
 use crate::http;
 use crate::metrics::Metrics;
-use crate::time::Millis;
+use livesession_grouping::time::Millis;
 
 /// How often health is told to systemd.
 const BEAT: Duration = Duration::from_secs(1);

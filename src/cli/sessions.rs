@@ -8,13 +8,13 @@ use super::answer::{Form, IndexFile, Rows, Style, json_line, length};
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use crate::clock;
-use crate::index::rows::Session;
-use crate::index::{Position, Reader, Select, StatusFilter, Summary};
 use crate::projection;
 use crate::splice::text::{self, Gaps};
 use crate::splice::{Plan, text::Form as PlanForm};
-use crate::wire::session::SessionRecord;
-use crate::wire::session::record::Status;
+use livesession_formats::session::SessionRecord;
+use livesession_formats::session::record::Status;
+use livesession_index::rows::Session;
+use livesession_index::{Position, Reader, Select, StatusFilter, Summary};
 
 /// Asks the index about sessions.
 #[derive(clap::Args, Debug)]
@@ -272,7 +272,7 @@ fn show_head(record: &SessionRecord, style: &Style, out: &mut Output) -> Result<
     out.line("")
 }
 
-fn describe(kind: &crate::wire::session::record::Rendition) -> String {
+fn describe(kind: &livesession_formats::session::record::Rendition) -> String {
     let bitrate = match kind.bitrate_kbps {
         None => String::new(),
         Some(0) => ", original".to_owned(),

@@ -14,8 +14,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 use super::exit::{Exit, Failure};
 use super::logging;
 use crate::config::{self, Config, DEFAULT_FILE, Flag, Kind, Knowledge, Loaded, Problems, Scope, Setting, Sources};
-use crate::kafka::settings::property_problem;
-use crate::wire::session::worst_case_bytes;
+use livesession_formats::session::worst_case_bytes;
+use livesession_kafka::settings::property_problem;
 
 const FILE_FLAG: &str = "config";
 
@@ -101,7 +101,7 @@ impl Given {
         }
         for (old, spelling) in renamed(rows) {
             if let Some(text) = matches.get_one::<String>(old) {
-                flags.push(Flag { setting: old, spelling, text: text.clone() });
+                flags.push(Flag { setting: old, spelling: spelling.to_owned(), text: text.clone() });
             }
         }
         Given { file: matches.get_one::<PathBuf>(FILE_FLAG).cloned(), flags }
@@ -128,13 +128,12 @@ fn augment(command: Command, rows: &'static [Spelled]) -> Command {
     rows.iter().fold(command.arg(file), |so_far, row| so_far.arg(flag(row, &defaults))).args(former)
 }
 
-/// Returns the flags of settings that were renamed, spelled as `rows` are: they are read in order to name the new one.
-fn renamed(rows: &[Spelled]) -> impl Iterator<Item = (&'static str, String)> {
-    config::RENAMED.iter().filter_map(|(old, new)| {
-        let row = rows.iter().find(|row| row.setting.name == *new)?;
-        let is_short = row.spelling != row.setting.name;
-        let short = || old.rsplit('.').next().unwrap_or(old).replace('_', "-");
-        Some((*old, if is_short { short() } else { (*old).to_owned() }))
+/// Returns the settings of `rows` that were renamed: the old name, and the flag that it had.
+fn renamed(rows: &[Spelled]) -> impl Iterator<Item = (&'static str, &'static str)> {
+    config::RENAMED.iter().filter_map(|renamed| {
+        let row = rows.iter().find(|row| row.setting.name == renamed.new)?;
+        let is_long = row.spelling == row.setting.name;
+        Some((renamed.old, if is_long { renamed.old } else { renamed.short_flag }))
     })
 }
 

@@ -7,9 +7,9 @@ use super::exit::{Exit, Failure};
 use super::topics::check::{self, Found, Problem};
 use super::topics::plan::Role;
 use crate::config::Config;
-use crate::kafka::admin::{self, Admin};
-use crate::kafka::scan;
-use crate::wire::dead_letter;
+use livesession_formats::dead_letter;
+use livesession_kafka::admin::{self, Admin};
+use livesession_kafka::scan;
 
 /// What a worker needs to know of its topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ pub fn scan_failure(error: scan::Error) -> Failure {
 mod tests {
     use super::*;
     use crate::config::Bytes;
-    use crate::kafka::admin::Topic;
+    use livesession_kafka::admin::Topic;
 
     fn found(config: &Config, dead_letter_bytes: u64) -> Vec<Found> {
         let names = super::super::topics::plan::names(config);

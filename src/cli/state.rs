@@ -9,9 +9,9 @@ use super::index::topic::Topic;
 use super::run;
 use super::topics::check::Problem;
 use crate::config::Config;
-use crate::kafka::LogEnds;
 use crate::partition::{self, Partition, RestoreError};
-use crate::wire::changelog::{self, MARKER_KEY, Marker, Reducer};
+use livesession_formats::changelog::{self, MARKER_KEY, Marker, Reducer};
+use livesession_kafka::LogEnds;
 
 /// How many of the newest offsets are looked through for a marker first: it ends each transaction.
 const LOOK_BACK: i64 = 16;

@@ -2,7 +2,7 @@
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
-use crate::kafka;
+use livesession_kafka as kafka;
 
 /// Prints the version, and what it was built with.
 #[derive(clap::Args, Debug)]

@@ -4,7 +4,8 @@
 //! (`--tz +08:00`). Names of zones are not taken: what they mean changes with a database, and a command of yesterday
 //! should say the same today.
 
-use crate::time::{Millis, Timestamp};
+use livesession_formats::time::{parse_span, parse_timestamp};
+use livesession_grouping::time::Timestamp;
 
 /// A fixed distance from UTC, in minutes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,7 +76,7 @@ impl Offset {
     /// A text for people.
     pub fn read(self, text: &str, now: Timestamp) -> Result<Timestamp, String> {
         let text = text.trim();
-        if let Some(time) = Timestamp::parse_rfc3339(text) {
+        if let Some(time) = parse_timestamp(text) {
             return Ok(time);
         }
         let whole = match text.len() {
@@ -83,10 +84,10 @@ impl Offset {
             16 => format!("{}:00{}", text.replace(' ', "T"), self.name()),
             _ => format!("{}{}", text.replace(' ', "T"), self.name()),
         };
-        if let Some(time) = Timestamp::parse_rfc3339(&whole) {
+        if let Some(time) = parse_timestamp(&whole) {
             return Ok(time);
         }
-        match Millis::parse(text) {
+        match parse_span(text) {
             Ok(span) => {
                 Timestamp::from_ms(now.as_ms() - span.as_ms()).ok_or_else(|| format!("{text:?} ago was before 1970"))
             }
@@ -102,7 +103,7 @@ mod tests {
     use super::*;
 
     fn utc(text: &str) -> Timestamp {
-        Timestamp::parse_rfc3339(text).unwrap()
+        parse_timestamp(text).unwrap()
     }
 
     #[test]

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 
-use crate::grouping::policy::Policy;
-use crate::time::Millis;
+use livesession_grouping::policy::Policy;
+use livesession_grouping::time::Millis;
 
 use super::Knowledge;
 use super::model::Config;

@@ -31,7 +31,7 @@ pub use layers::{DEFAULT_FILE, FILE_VARIABLE, Flag, PREFIX, Sources, variable_na
 pub use model::{Client, Config, Grouping, Http, Index, Input, Kafka, Output, PasswordError, Topics};
 pub use problem::{Origin, Problem, Problems};
 pub use properties::{FileError, Properties, is_secret};
-pub use settings::{RENAMED, SETTINGS, Setting};
+pub use settings::{RENAMED, Renamed, SETTINGS, Setting};
 pub use value::{Bytes, Field, Kind, Value};
 
 use check::Checker;

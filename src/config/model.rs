@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use crate::grouping::policy::{Override, Settings};
-use crate::time::Millis;
+use livesession_grouping::policy::{Override, Settings};
+use livesession_grouping::time::Millis;
 
 use super::choices::{LogFormat, SaslMechanism, SecurityProtocol, Start, StreamKey};
 use super::properties::{self, Properties};

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::grouping::policy::Override;
-use crate::time::Millis;
+use livesession_grouping::policy::Override;
+use livesession_grouping::time::Millis;
 
 use super::problem::nearest;
 use super::value::{Field, Kind, Value};

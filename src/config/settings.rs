@@ -18,13 +18,24 @@ pub struct Setting {
     read: fn(&mut Config, &Value) -> Result<(), String>,
 }
 
-/// Settings that had another name before: the old one, the new one.
-pub const RENAMED: [(&str, &str); 2] =
-    [("grouping.grace", "grouping.notification_delay"), ("grouping.amend_window", "grouping.allowed_lateness")];
+/// A setting that had another name.
+#[derive(Debug)]
+pub struct Renamed {
+    pub old: &'static str,
+    /// The old name as a flag of a command that leaves out the section.
+    pub short_flag: &'static str,
+    pub new: &'static str,
+}
+
+/// The settings that had another name: refused by it, with the present one.
+pub const RENAMED: [Renamed; 2] = [
+    Renamed { old: "grouping.grace", short_flag: "grace", new: "grouping.notification_delay" },
+    Renamed { old: "grouping.amend_window", short_flag: "amend-window", new: "grouping.allowed_lateness" },
+];
 
 /// Returns the present name of a setting that was renamed.
 pub fn new_name(old: &str) -> Option<&'static str> {
-    RENAMED.iter().find(|(known, _)| *known == old).map(|(_, new)| *new)
+    RENAMED.iter().find(|renamed| renamed.old == old).map(|renamed| renamed.new)
 }
 
 impl Setting {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::time::Millis;
+use livesession_grouping::time::Millis;
 
 const ANNOTATED: &str = include_str!("../../deploy/livesession.toml");
 const SCHEMA: &str = include_str!("../../schemas/config.v1.schema.json");
@@ -136,7 +136,8 @@ fn a_setting_by_its_former_name_is_refused_with_the_new_one() {
     let problems = try_load(None, &environment, &[("grouping.grace", "1m")]).unwrap_err().to_string();
     assert!(problems.contains("it is called LIVESESSION__GROUPING__ALLOWED_LATENESS now"), "{problems}");
     assert!(problems.contains("it is called `grouping.notification_delay` now"), "{problems}");
-    let problems = load_file("[grouping]\ngrace = \"1m\"\n").unwrap_err().to_string();
+    let folder = Folder::new("renamed");
+    let problems = load_file(&folder, Scope::All, "[grouping]\ngrace = \"1m\"\n").unwrap_err().to_string();
     assert!(problems.contains("it is called `grouping.notification_delay` now"), "{problems}");
 }
 

@@ -7,11 +7,12 @@
 //! Text (environment, flags) and file values are read by two functions: `workers = "4"` in a file is a mistake that says
 //! so, while in the environment everything is text.
 
+use livesession_formats::time::parse_span;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::time::Millis;
+use livesession_grouping::time::Millis;
 
 /// A value in a configuration file.
 #[derive(Clone, Debug, PartialEq)]
@@ -164,13 +165,13 @@ impl Field for Millis {
         if text.trim() == "0" {
             return Ok(Millis::ZERO);
         }
-        Millis::parse(text).map_err(|problem| format!("cannot read {text:?} as a duration: {problem}"))
+        parse_span(text).map_err(|problem| format!("cannot read {text:?} as a duration: {problem}"))
     }
 
     /// Takes no integer but 0: seconds and milliseconds are too easily taken for one another.
     fn read(value: &Value) -> Result<Millis, String> {
         match value {
-            Value::Text(text) => Millis::parse(text).map_err(|problem| format!("cannot read {text:?}: {problem}")),
+            Value::Text(text) => parse_span(text).map_err(|problem| format!("cannot read {text:?}: {problem}")),
             Value::Integer(0) => Ok(Millis::ZERO),
             Value::Integer(number) => Err(format!("{number} has no unit (write \"{number}s\" or \"{number}ms\")")),
             other => Err(format!("expected a duration such as \"3m\", found {}", other.describe())),
@@ -338,9 +339,9 @@ mod tests {
     fn durations_need_a_unit_unless_they_are_zero() {
         assert_eq!(Millis::read(&text("1h 30m")), Ok(Millis::from_secs(5_400)));
         assert_eq!(Millis::read(&Value::Integer(0)), Ok(Millis::ZERO));
-        assert_eq!(Millis::parse("0"), Ok(Millis::ZERO));
+        assert_eq!(parse_span("0"), Ok(Millis::ZERO));
         assert!(Millis::read(&Value::Integer(3)).unwrap_err().contains("\"3s\""));
-        assert!(Millis::parse("3").is_err());
+        assert!(parse_span("3").is_err());
     }
 
     #[test]

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
     use crate::http::measure;
     use crate::metrics::Labels;
-    use crate::time::Timestamp;
+    use livesession_grouping::time::Timestamp;
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpStream};
 

@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::failure::{Failure, Unreadable};
-use crate::index::Advance;
-use crate::index::rows;
 use crate::projection;
-use crate::wire::session;
+use livesession_formats::session;
+use livesession_index::Advance;
+use livesession_index::rows;
 
 /// Records of one SQLite transaction: enough that a page of the index of file ids is written once for several of them, few
 /// enough to be read back quickly after a crash.

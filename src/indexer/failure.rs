@@ -1,9 +1,9 @@
 //! Why an indexer ends, by what is done then.
 
 use super::place::Misfit;
-use crate::index;
-use crate::kafka::tail;
-use crate::wire::session;
+use livesession_formats::session;
+use livesession_index as index;
+use livesession_kafka::tail;
 
 /// Why an indexer ends.
 #[derive(Debug, thiserror::Error)]

@@ -12,11 +12,12 @@ use super::failure::Failure;
 use super::place::{Misfit, places};
 use super::thread::{Refusal, Thread};
 use crate::clock;
-use crate::index::{self, Reader, Writer};
-use crate::kafka::LogEnds;
-use crate::kafka::tail::{self, Description, Tail};
 use crate::metrics::{IndexFile, IndexTransaction};
-use crate::time::Millis;
+use livesession_grouping::time::Millis;
+use livesession_index as index;
+use livesession_index::{Reader, Writer};
+use livesession_kafka::LogEnds;
+use livesession_kafka::tail::{self, Description, Tail};
 
 /// How long a record waits for others before they are written together.
 const BATCH_TIME: Duration = Duration::from_millis(500);

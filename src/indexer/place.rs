@@ -4,7 +4,7 @@
 
 use std::collections::btree_map::BTreeMap;
 
-use crate::kafka::LogEnds;
+use livesession_kafka::LogEnds;
 
 /// Where one partition is read on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

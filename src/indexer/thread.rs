@@ -18,10 +18,11 @@ use super::failure::{Failure, may_pass};
 use super::life::{End, Life};
 use crate::clock;
 use crate::health;
-use crate::index::{self, Freshness, Origin};
-use crate::kafka::settings::Settings as KafkaSettings;
 use crate::metrics::{IndexTransaction, Metrics};
-use crate::time::Millis;
+use livesession_grouping::time::Millis;
+use livesession_index as index;
+use livesession_index::{Freshness, Origin};
+use livesession_kafka::settings::Settings as KafkaSettings;
 
 /// How long an indexer tries to reach Kafka at its start before it gives up.
 pub const PATIENCE: Duration = Duration::from_secs(300);

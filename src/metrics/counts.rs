@@ -8,7 +8,7 @@
 //! fifteen names.
 
 use super::labels::{Advance, Change, Labels, Outcome, place};
-use crate::time::{Millis, Timestamp};
+use livesession_grouping::time::{Millis, Timestamp};
 
 /// What one transaction counts.
 #[derive(Clone, Debug)]

@@ -49,7 +49,7 @@ pub use labels::{
 };
 pub use partitions::Sizes;
 
-use crate::time::Timestamp;
+use livesession_grouping::time::Timestamp;
 
 /// Everything that is measured, and the registry that shows it.
 ///

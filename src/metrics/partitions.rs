@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Metrics, gauge, lock, seconds};
-use crate::time::Timestamp;
+use livesession_grouping::time::Timestamp;
 
 /// What a partition holds in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::*;
-use crate::time::Millis;
+use livesession_grouping::time::Millis;
 
 const LABELS: Labels = Labels {
     reasons: &[

@@ -1,10 +1,10 @@
 //! The bookkeeping of the changelog, against restores after every transaction of seeded random traffic.
 
 use super::*;
-use crate::grouping::invariants;
-use crate::grouping::{Settings, Status};
-use crate::time::Millis;
-use crate::wire::notification::{KeyParts, Rules};
+use livesession_formats::notification::{KeyParts, Rules};
+use livesession_grouping::invariants;
+use livesession_grouping::time::Millis;
+use livesession_grouping::{Settings, Status};
 
 const ZERO: i64 = 1_754_000_000;
 
@@ -290,7 +290,8 @@ fn unsafe_changes_are_refused_and_safe_ones_go_on() {
     };
     let all = KeyParts::AppAppnameStreamId;
     let span = |seconds| Millis::from_secs(seconds);
-    let radio = |streams: &str| vec![grouping::policy::Override { streams: streams.to_owned(), gap: span(11) }];
+    let radio =
+        |streams: &str| vec![livesession_grouping::policy::Override { streams: streams.to_owned(), gap: span(11) }];
     for safe in [
         settings(),
         Settings { notification_delay: span(50), recording_interval: span(70), max_hold: span(9), ..settings() },
@@ -329,7 +330,8 @@ fn forgotten_segment_of_a_batch_that_lives_forbids_another_gap() {
     live.committed();
     assert_eq!(live.grouper.remembered_offsets(), [1], "cam1 is forgotten, and its batch is not");
     let with = |streams: &str| {
-        let overrides = vec![grouping::policy::Override { streams: streams.to_owned(), gap: Millis::from_secs(400) }];
+        let overrides =
+            vec![livesession_grouping::policy::Override { streams: streams.to_owned(), gap: Millis::from_secs(400) }];
         let changed = Policy::new(Settings { overrides, ..settings() }).unwrap();
         Partition::restore(changed, KeyParts::AppAppnameStreamId, reduce(&log))
     };

@@ -26,9 +26,9 @@
 
 pub mod text;
 
-use crate::time::{Millis, Timestamp};
-use crate::wire::session::SessionRecord;
-use crate::wire::session::record::{Rendition, Segment};
+use livesession_formats::session::SessionRecord;
+use livesession_formats::session::record::{Rendition, Segment};
+use livesession_grouping::time::{Millis, Timestamp};
 
 /// The longest `SessionId` that VOD `EditMedia` takes, in characters.
 ///

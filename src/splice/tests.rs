@@ -1,7 +1,7 @@
 use super::text::{Error, Form, Gaps, json, notes};
 use super::*;
-use crate::grouping::SessionId;
-use crate::wire::session::record::{CloseCause, Origin, Status, Stream};
+use livesession_formats::session::record::{CloseCause, Origin, Status, Stream};
+use livesession_grouping::SessionId;
 
 const EPOCH: i64 = 1_754_042_400_000; // 2025-08-01T10:00:00Z
 

@@ -18,8 +18,8 @@
 use serde::Serialize;
 
 use super::{Item, Plan, Seam};
-use crate::time::Millis;
-use crate::wire::session::record::Status;
+use livesession_formats::session::record::Status;
+use livesession_grouping::time::Millis;
 
 /// Why a plan cannot be written in the form asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! Why a worker ends, by what is done then.
 
-use crate::kafka::{consumer, restore, transaction};
 use crate::partition::RestoreError;
+use livesession_kafka::{consumer, restore, transaction};
 
 /// Why a worker ends.
 #[derive(Debug, thiserror::Error)]
@@ -56,8 +56,8 @@ pub enum Failure {
 }
 
 #[cfg(debug_assertions)]
-impl From<crate::failpoint::Injected> for Failure {
-    fn from(injected: crate::failpoint::Injected) -> Failure {
+impl From<livesession_kafka::fault::failpoint::Injected> for Failure {
+    fn from(injected: livesession_kafka::fault::failpoint::Injected) -> Failure {
         Failure::Rebuild { source: injected.into() }
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tracing::debug;
 
 use super::{Failure, Now, Owned, Worker, begin};
-use crate::kafka::{Broker, consumer};
 use crate::metrics;
 use crate::partition::Partition;
+use livesession_kafka::{Broker, consumer};
 
 /// How long idle partitions are left alone after a broker did not say where a log ends: waiting for it stalls the others.
 const IDLE_PAUSE: Duration = Duration::from_secs(10);

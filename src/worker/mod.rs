@@ -30,13 +30,14 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use crate::clock;
-use crate::failpoint;
-use crate::kafka::{self, Broker, Input};
 use crate::metrics::{self, Counts, Metrics, Phase};
 use crate::partition::{Outcome, Partition, Record};
-use crate::time::Timestamp;
-use crate::wire::changelog::Reducer;
-use crate::wire::notification::{Decoder, Reason};
+use livesession_formats::changelog::Reducer;
+use livesession_formats::notification::{Decoder, Reason};
+use livesession_grouping::time::Timestamp;
+use livesession_kafka as kafka;
+use livesession_kafka::fault::failpoint;
+use livesession_kafka::{Broker, Input};
 
 mod failure;
 mod idle;

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::{Owned, Transaction, Worker};
-use crate::grouping::{Interval, Publication, Status};
-use crate::kafka::{Broker, Header, Outgoing, transaction};
+use crate::clock;
 use crate::metrics::{Closed, Counts, Phase};
-use crate::wire::session::{self, Source};
-use crate::{clock, weakness};
+use livesession_formats::session::{self, Source};
+use livesession_grouping::{Interval, Publication, Status};
+use livesession_kafka::fault::weakness;
+use livesession_kafka::{Broker, Header, Outgoing, transaction};
 
 /// The header by which schema registries name the schema of a value.
 const SCHEMA_HEADER: &str = "__value_schema_id";

@@ -9,10 +9,11 @@
 use tracing::warn;
 
 use super::Worker;
-use crate::kafka::{self, Broker, Header, Outgoing};
-use crate::time::Timestamp;
-use crate::wire::dead_letter::{self, Refused};
-use crate::wire::notification::Reason;
+use livesession_formats::dead_letter::{self, Refused};
+use livesession_formats::notification::Reason;
+use livesession_grouping::time::Timestamp;
+use livesession_kafka as kafka;
+use livesession_kafka::{Broker, Header, Outgoing};
 
 /// What the framing of a header costs at most, beside its name and value: two lengths.
 const HEADER_FRAMING: usize = 10;

@@ -5,11 +5,12 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::{Failure, Now, Owned, RESTORE_SLICE, Running, Start, Worker, begin};
-use crate::kafka::{Broker, restore};
+use crate::clock;
 use crate::metrics::{self, Phase};
 use crate::partition::Partition;
-use crate::wire::changelog::{self, Reducer};
-use crate::{clock, weakness};
+use livesession_formats::changelog::{self, Reducer};
+use livesession_kafka::fault::weakness;
+use livesession_kafka::{Broker, restore};
 
 impl<B: Broker> Worker<'_, B> {
     /// Begins to restore partitions that are ours from now on.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::grouping::Policy;
-use crate::wire::notification::Rules;
+use livesession_formats::notification::Rules;
+use livesession_grouping::Policy;
 
 /// The topics of a deployment.
 #[derive(Clone, Debug)]

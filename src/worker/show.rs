@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{Owned, Worker};
-use crate::kafka::Broker;
 use crate::metrics::Sizes;
+use livesession_kafka::Broker;
 
 impl<B: Broker> Worker<'_, B> {
     /// Shows the watermarks of partitions after a commit.

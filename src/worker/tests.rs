@@ -3,10 +3,10 @@
 //! What crashes, rebalances and lost answers do is for the simulation.
 
 use super::*;
-use crate::kafka::{ErrorCounts, KnownEnds};
 use crate::partition::Partition as State;
-use crate::wire::notification::Rules;
-use crate::wire::{changelog, dead_letter, notification};
+use livesession_formats::notification::Rules;
+use livesession_formats::{changelog, dead_letter, notification};
+use livesession_kafka::{ErrorCounts, KnownEnds};
 
 mod scripted;
 

@@ -17,9 +17,9 @@ use tracing::{error, info, warn};
 use super::{Failure, Now, Settings, Worker};
 use crate::clock;
 use crate::health;
-use crate::kafka::client::Client;
-use crate::kafka::settings::Settings as KafkaSettings;
 use crate::metrics::Metrics;
+use livesession_kafka::client::Client;
+use livesession_kafka::settings::Settings as KafkaSettings;
 
 /// How long a worker tries to reach Kafka before it gives up.
 pub const PATIENCE: Duration = Duration::from_secs(300);

@@ -1,7 +1,7 @@
 //! The golden dead letter. The rules of its headers are tested beside them.
 
-use livesession::wire::dead_letter::{Header, Refused, headers, replayed, strip};
-use livesession::wire::notification::Reason;
+use livesession_formats::dead_letter::{Header, Refused, headers, replayed, strip};
+use livesession_formats::notification::Reason;
 use serde_json::{Map, Value, json};
 
 use crate::{assert_valid, at, check_golden, validator};

@@ -4,12 +4,12 @@
 //! all has closed, and a file that was announced hours late joins the two sessions (offset 17). What is drawn here by hand
 //! is compared with what decoder and core make of the notifications.
 
-use livesession::grouping::{
+use livesession_formats::notification::{self, Decoder, Notification, Rules};
+use livesession_grouping::time::Timestamp;
+use livesession_grouping::{
     Anomalies, Anomaly, Arrival, Cause, Grouper, Hint, HintKind, NewSegment, Placement, Policy, Publication, Settings,
     Status,
 };
-use livesession::time::Timestamp;
-use livesession::wire::notification::{self, Decoder, Notification, Rules};
 use serde_json::json;
 
 use crate::{at, closed, json, read, withdrawn};

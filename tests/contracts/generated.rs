@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use livesession::grouping::{Anomalies, Anomaly, Cause, NewSegment, Publication, SessionId, Status};
-use livesession::time::Timestamp;
-use livesession::wire::session::{SessionRecord, decode};
+use livesession_formats::session::{SessionRecord, decode};
+use livesession_grouping::time::Timestamp;
+use livesession_grouping::{Anomalies, Anomaly, Cause, NewSegment, Publication, SessionId, Status};
 use proptest::prelude::*;
 
 use crate::{assert_valid, closed, encoded, json, ms, validator, withdrawn};

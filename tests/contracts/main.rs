@@ -16,13 +16,14 @@ mod schema;
 mod session;
 mod size;
 
+use livesession_formats::time::parse_timestamp;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use livesession::grouping::session::{silences, sort};
-use livesession::grouping::{Cause, Head, NewSegment, Publication, Segment, SessionId, Status};
-use livesession::time::Timestamp;
-use livesession::wire::session::{Source, encode};
+use livesession_formats::session::{Source, encode};
+use livesession_grouping::session::{silences, sort};
+use livesession_grouping::time::Timestamp;
+use livesession_grouping::{Cause, Head, NewSegment, Publication, Segment, SessionId, Status};
 use serde_json::Value;
 
 fn path(name: &str) -> PathBuf {
@@ -64,7 +65,7 @@ fn ms(ms: i64) -> Timestamp {
 }
 
 fn at(text: &str) -> Timestamp {
-    Timestamp::parse_rfc3339(text).unwrap()
+    parse_timestamp(text).unwrap()
 }
 
 const SOURCE: Source<'_> = Source { topic: "recording-notifications", partition: 0 };

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use livesession::grouping::{Anomaly, Cause, Status};
-use livesession::wire::notification::Reason;
+use livesession_formats::notification::Reason;
+use livesession_grouping::{Anomaly, Cause, Status};
 use serde_json::{Value, json};
 
 use crate::{json, path, read, validator};

@@ -1,7 +1,7 @@
 //! Session records, one by one.
 
-use livesession::grouping::{Cause, Publication, SessionId, Status};
-use livesession::wire::session::{Error, SCHEMA_ID, decode, headers, record};
+use livesession_formats::session::{Error, SCHEMA_ID, decode, headers, record};
+use livesession_grouping::{Cause, Publication, SessionId, Status};
 use serde_json::json;
 
 use crate::{assert_valid, at, check_golden, encoded, evening, json, read, validator};

@@ -1,8 +1,8 @@
 //! How large a session record can get.
 
-use livesession::grouping::{Anomaly, Cause, NewSegment, Publication, SessionId, Settings};
-use livesession::time::Timestamp;
-use livesession::wire::session::{Source, encode, headers, worst_case_bytes};
+use livesession_formats::session::{Source, encode, headers, worst_case_bytes};
+use livesession_grouping::time::Timestamp;
+use livesession_grouping::{Anomaly, Cause, NewSegment, Publication, SessionId, Settings};
 
 use crate::{closed, ms};
 

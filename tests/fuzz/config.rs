@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use livesession::config::{self, Knowledge, Scope, Sources};
-use livesession::kafka::properties;
+use livesession_kafka::properties;
 
 use crate::mutate::{corpus, run};
 

@@ -3,8 +3,8 @@
 
 use livesession::cli::dlq::ledger::Ledger;
 use livesession::cli::dlq::letter::{Letter, split_headers};
-use livesession::kafka::Record;
-use livesession::wire::dead_letter;
+use livesession_formats::dead_letter;
+use livesession_kafka::Record;
 
 use crate::mutate::{corpus, run};
 

@@ -1,6 +1,6 @@
 //! Lines of `kcat -J`. Promise: nothing grows, and a line that is JSON is read as a JSON parser reads it.
 
-use livesession::wire::kcat::{Line, Parser};
+use livesession_formats::kcat::{Line, Parser};
 use serde_json::Value;
 
 use crate::mutate::{corpus, run};

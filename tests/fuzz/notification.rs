@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use livesession::grouping::Anomaly;
-use livesession::time::{Millis, Timestamp};
-use livesession::wire::notification::{Decoder, HintKind, KeyParts, Notification, Rules, split_stream_key};
+use livesession_formats::notification::{Decoder, HintKind, KeyParts, Notification, Rules, split_stream_key};
+use livesession_grouping::Anomaly;
+use livesession_grouping::time::{Millis, Timestamp};
 use serde_json::value::RawValue;
 
 use crate::mutate::{NASTY_LITERALS, Random, begin, damage};

@@ -3,7 +3,7 @@
 
 use livesession::http::api::ask::Asked;
 use livesession::http::api::cursor;
-use livesession::time::Timestamp;
+use livesession_formats::time::parse_timestamp;
 
 use crate::mutate::{corpus, run};
 
@@ -27,10 +27,10 @@ fn mutated_queries_are_understood_or_refused() {
         if asked.all().any(|(_, value)| value.contains(char::is_control)) {
             return Err("a control character in a value".to_owned());
         }
-        for time in asked.all().filter_map(|(_, value)| Timestamp::parse_rfc3339(value)) {
+        for time in asked.all().filter_map(|(_, value)| parse_timestamp(value)) {
             let mut written = Vec::new();
             time.write_rfc3339(&mut written);
-            let again = Timestamp::parse_rfc3339(&String::from_utf8_lossy(&written));
+            let again = parse_timestamp(&String::from_utf8_lossy(&written));
             if again != Some(time) {
                 return Err(format!("{time:?} when written again is {again:?}"));
             }

@@ -2,7 +2,7 @@
 //! as the same, and the index keeps all of it.
 
 use livesession::projection;
-use livesession::wire::session::record::{self, SessionRecord};
+use livesession_formats::session::record::{self, SessionRecord};
 
 use crate::mutate::{corpus, run};
 

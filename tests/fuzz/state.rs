@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use livesession::grouping::Policy;
 use livesession::partition::Partition;
-use livesession::wire::changelog::{self, Reduced, Reducer};
-use livesession::wire::notification::KeyParts;
+use livesession_formats::changelog::{self, Reduced, Reducer};
+use livesession_formats::notification::KeyParts;
+use livesession_grouping::Policy;
 use serde_json::Value;
 
 use crate::mutate::{corpus, run};

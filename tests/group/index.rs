@@ -1,6 +1,7 @@
 //! `--index`: the sessions that are printed, as rows.
 
-use livesession::index::{Origin, Writer};
+use livesession_formats::time::parse_timestamp;
+use livesession_index::{Origin, Writer};
 
 use super::support::{EVENING, Files, SIX, command, ended, kcat, run, run_with, segment};
 
@@ -33,7 +34,7 @@ fn index_holds_what_is_printed_as_closed() {
             .filter(|session| session["status"] == "closed")
             .map(|session| {
                 let start = session["start"].as_str().unwrap();
-                let start = livesession::time::Timestamp::parse_rfc3339(start).unwrap().as_ms();
+                let start = parse_timestamp(start).unwrap().as_ms();
                 let files = session["segments"].as_array().unwrap().len() as i64;
                 (session["session_id"].as_str().unwrap().to_owned(), "closed".to_owned(), start, files)
             })

@@ -1,6 +1,7 @@
 //! What the answers contain.
 
 use crate::support::{Answer, Server, id, session, time, withdrawn};
+use livesession_formats::time::parse_timestamp;
 use serde_json::Value;
 
 fn ids(answer: &Answer) -> Vec<String> {
@@ -71,7 +72,7 @@ fn list_says_how_current_it_is() {
     let indexed = |server: &Server| server.get("/api/v1/streams").json()["indexed"].clone();
     assert_eq!(indexed(&server), serde_json::json!({"lag_records": null, "last_commit": null}));
     server.freshness.lag(7);
-    server.freshness.committed(livesession::time::Timestamp::parse_rfc3339(&time(3)).unwrap());
+    server.freshness.committed(parse_timestamp(&time(3)).unwrap());
     assert_eq!(indexed(&server), serde_json::json!({"lag_records": 7, "last_commit": time(3)}));
 }
 

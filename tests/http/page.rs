@@ -1,6 +1,7 @@
 //! The page: what is drawn is in the table too, everything is escaped, nothing is loaded from elsewhere.
 
 use crate::support::{Answer, Server, id, session, withdrawn};
+use livesession_formats::time::parse_timestamp;
 
 fn page(server: &Server, path: &str) -> String {
     let answer = server.get(path);
@@ -141,7 +142,7 @@ fn every_page_says_how_current_it_is() {
     says("<span>Index of unknown age</span>");
     server.freshness.lag(0);
     says("<span>Index up to date</span>");
-    server.freshness.committed(livesession::time::Timestamp::parse_rfc3339(&crate::support::time(3)).unwrap());
+    server.freshness.committed(parse_timestamp(&crate::support::time(3)).unwrap());
     server.freshness.lag(12);
     says("<strong>Index 12 records behind, last written 2026-03-01 00:00:03 UTC</strong>");
 }
@@ -185,11 +186,11 @@ fn windows_of_every_kind_are_drawn() {
 #[test]
 fn empty_index_and_missing_index_have_a_page() {
     let server = Server::new("page-empty", &[session(1, "room-7", &[(0, 9)])]);
-    let origin = livesession::index::Origin {
+    let origin = livesession_index::Origin {
         topic: "live-sessions".to_owned(),
         source_topic: "recording-notifications".to_owned(),
     };
-    livesession::index::Writer::open(&server.path(), &origin).unwrap().prune(i64::MAX, false).unwrap();
+    livesession_index::Writer::open(&server.path(), &origin).unwrap().prune(i64::MAX, false).unwrap();
     assert!(page(&server, "/").contains("There is no session yet"));
     let nothing = Server::new("page-missing", &[]);
     for path in ["/", "/sessions/x"] {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use livesession::http::api::Store;
 use livesession::http::site;
-use livesession::index::{Advance, Freshness, Origin, Writer};
 use livesession::projection;
-use livesession::wire::session::{SessionRecord, decode};
+use livesession_formats::session::{SessionRecord, decode};
+use livesession_index::{Advance, Freshness, Origin, Writer};
 use serde_json::{Value, json};
 
 /// A server that runs until it is dropped.
@@ -200,5 +200,5 @@ pub fn withdrawn(mut record: SessionRecord, into: u32) -> SessionRecord {
 /// Returns a second of 2026-03-01, or of a day after or before it.
 pub fn time(second: i64) -> String {
     const DAY_MS: i64 = 1_772_323_200_000;
-    livesession::time::Timestamp::from_ms(DAY_MS + second * 1_000).unwrap().to_string()
+    livesession_grouping::time::Timestamp::from_ms(DAY_MS + second * 1_000).unwrap().to_string()
 }

@@ -1,10 +1,10 @@
-//! The adapter in `src/kafka` against a real broker: what a mock never refuses.
+//! The adapter in `crates/kafka` against a real broker: what a mock never refuses.
 
 use std::time::Duration;
 
-use livesession::kafka::consumer::Consumer;
-use livesession::kafka::transaction::{Error, Transactions};
-use livesession::kafka::{Broker as _, Client, Input, LogEnds, Outgoing};
+use livesession_kafka::consumer::Consumer;
+use livesession_kafka::transaction::{Error, Transactions};
+use livesession_kafka::{Broker as _, Client, Input, LogEnds, Outgoing};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
@@ -149,7 +149,7 @@ fn fenced_member(broker: &Broker) {
         ended = first.poll(Duration::from_millis(20)).err();
         ended.is_some()
     });
-    assert!(matches!(ended, Some(livesession::kafka::consumer::Error::Rebuild { .. })), "{ended:?}");
+    assert!(matches!(ended, Some(livesession_kafka::consumer::Error::Rebuild { .. })), "{ended:?}");
 }
 
 /// A worker that was asleep sends its work with the membership that it had.

@@ -1,4 +1,4 @@
-//! The audit as a process: the program of `tests/audit/`, which shares no code with the one that it looks at.
+//! The audit as a process: the program of `crates/audit`, which shares no code with the one that it looks at.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,19 +49,19 @@ pub fn assert_clean(deployment: &Deployment, more: &[&str]) -> String {
     audited.text
 }
 
-/// Returns the audit, built if need be: Cargo builds examples for a whole test run, not for a single test program.
+/// Returns the audit, built if need be: Cargo builds it for a whole test run, not for a single test program.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let own = std::env::current_exe().unwrap();
         let folder = own.parent().and_then(Path::parent).expect("a test program is in target/<profile>/deps");
-        let program = folder.join("examples/audit");
+        let program = folder.join("livesession-audit");
         let changed = |path: &Path| fs::metadata(path).and_then(|found| found.modified()).ok();
-        let sources = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/audit")).unwrap();
+        let sources = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/audit/src")).unwrap();
         let newest: Option<SystemTime> = sources.filter_map(|entry| changed(&entry.unwrap().path())).max();
         if changed(&program) < newest {
             let mut build = Command::new(env!("CARGO"));
-            build.args(["build", "--quiet", "--locked", "--example", "audit"]);
+            build.args(["build", "--quiet", "--locked", "-p", "livesession-audit"]);
             if folder.ends_with("release") {
                 build.arg("--release");
             }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use livesession::clock;
-use livesession::kafka::admin::{Admin, Creation, NewTopicSettings};
-use livesession::kafka::settings as client;
+use livesession_kafka::admin::{Admin, Creation, NewTopicSettings};
+use livesession_kafka::settings as client;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};

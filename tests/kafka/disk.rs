@@ -184,7 +184,7 @@ fn newer(broker: &Broker) {
         connection.pragma_update(None, "user_version", version).unwrap();
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     };
-    let known = livesession::index::VERSION;
+    let known = livesession_index::VERSION;
     set_version(known + 1);
     let before = fs::read(&indexed.path).unwrap();
     let log = refused(&indexed, 78);

@@ -5,9 +5,9 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use livesession::clock;
-use livesession::time::Timestamp;
-use livesession::wire::dead_letter::{self, Refused};
-use livesession::wire::notification::Reason;
+use livesession_formats::dead_letter::{self, Refused};
+use livesession_formats::notification::Reason;
+use livesession_grouping::time::Timestamp;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;

@@ -1,7 +1,7 @@
 //! `livesession run` that dies, fails or waits before and after each step of the protocol: the result is that of a run
-//! without faults. The places are those of [`livesession::failpoint`]; none may be left out.
+//! without faults. The places are those of [`livesession_kafka::fault::failpoint`]; none may be left out.
 
-use livesession::failpoint::PLACES;
+use livesession_kafka::fault::failpoint::PLACES;
 
 use crate::audit;
 use crate::broker::Broker;

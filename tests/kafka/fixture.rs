@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use livesession::clock;
-use livesession::kafka::admin::{Admin, Creation, NewTopicSettings};
-use livesession::kafka::settings::Settings;
-use livesession::kafka::{Broker as _, Client, Input, Outgoing};
+use livesession_kafka::admin::{Admin, Creation, NewTopicSettings};
+use livesession_kafka::settings::Settings;
+use livesession_kafka::{Broker as _, Client, Input, Outgoing};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;

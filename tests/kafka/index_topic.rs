@@ -1,6 +1,6 @@
 //! The index against a topic that is not what it was, and the commands that look at both; `sessions open` at the end.
 
-use livesession::time::Timestamp;
+use livesession_grouping::time::Timestamp;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;

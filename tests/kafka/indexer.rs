@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use livesession::index::{Reader, Select, StatusFilter};
-use livesession::kafka::admin::{Admin, Creation, NewTopicSettings};
-use livesession::kafka::settings as client;
 use livesession::projection;
+use livesession_index::{Reader, Select, StatusFilter};
+use livesession_kafka::admin::{Admin, Creation, NewTopicSettings};
+use livesession_kafka::settings as client;
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use serde_json::Value;
@@ -202,7 +202,7 @@ fn agrees(broker: &Broker) {
     let answer: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((code, &answer["indexed"]["lag_records"]), (200, &Value::from(0)), "{body}");
     worker.stop();
-    assert_eq!(livesession::index::sizes(&indexed.path).1, 0, "a clean stop leaves nothing in the log");
+    assert_eq!(livesession_index::sizes(&indexed.path).1, 0, "a clean stop leaves nothing in the log");
     traffic.assert_result(&indexed.deployment);
     indexed.assert_agrees();
 }

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use livesession::clock;
-use livesession::kafka::Outgoing;
-use livesession::kafka::settings as client;
-use livesession::kafka::transaction::Transactions;
+use livesession_kafka::Outgoing;
+use livesession_kafka::settings as client;
+use livesession_kafka::transaction::Transactions;
 
 use crate::broker::{Broker, wait_until};
 use crate::deployment::{Deployment, Given, wait};

@@ -1,6 +1,6 @@
 //! `livesession config check --online`: everything that only a broker can tell, in one run.
 
-use livesession::kafka::admin::{Creation, NewTopicSettings};
+use livesession_kafka::admin::{Creation, NewTopicSettings};
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use livesession::kafka::transaction::Error;
-use livesession::kafka::{Broker as _, Client};
+use livesession_kafka::transaction::Error;
+use livesession_kafka::{Broker as _, Client};
 
 use crate::broker::{Broker, wait_until};
 use crate::fixture::{PATIENCE, World, timed, wait_for_assignment};

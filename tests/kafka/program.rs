@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use livesession::cli::topics::plan;
 use livesession::config::Config;
-use livesession::kafka::admin::{Admin, Topic};
-use livesession::kafka::settings::Settings;
+use livesession_kafka::admin::{Admin, Topic};
+use livesession_kafka::settings::Settings;
 use serde_json::Value;
 
 use crate::broker::{Broker, temporary};

@@ -53,7 +53,7 @@ struct Scene {
 impl Scene {
     /// Starts a worker over two partitions, and reads the first of so many parts before anything goes wrong.
     ///
-    /// `weaknesses` are the protections that it lacks: see `src/weakness.rs`.
+    /// `weaknesses` are the protections that it lacks: see `crates/kafka/src/fault/weakness.rs`.
     fn new(broker: &Broker, seed: u64, parts: usize, settings: &str, weaknesses: &str) -> Scene {
         let proxy = broker.proxy();
         let traffic = Traffic::generate(seed, 2, 7 * parts);

@@ -1,9 +1,9 @@
 //! `kafka::replay`: two that use one transactional id, whichever way the first one finds out.
 
-use livesession::kafka::Outgoing;
-use livesession::kafka::replay::{Error, Replay};
-use livesession::kafka::settings::Settings;
-use livesession::kafka::transaction;
+use livesession_kafka::Outgoing;
+use livesession_kafka::replay::{Error, Replay};
+use livesession_kafka::settings::Settings;
+use livesession_kafka::transaction;
 
 use crate::broker::Broker;
 use crate::fixture::{PATIENCE, World, outgoing};

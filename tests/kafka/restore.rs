@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use livesession::kafka::consumer::Consumer;
-use livesession::kafka::restore::{Error, Probe, Progress, Restore, Restored};
-use livesession::kafka::transaction::Transactions;
-use livesession::kafka::{Broker as _, Client};
+use livesession_kafka::consumer::Consumer;
+use livesession_kafka::restore::{Error, Probe, Progress, Restore, Restored};
+use livesession_kafka::transaction::Transactions;
+use livesession_kafka::{Broker as _, Client};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};

@@ -9,10 +9,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use livesession::kafka::admin::{self, Admin};
-use livesession::kafka::settings::{SecurityProtocol, Settings};
-use livesession::kafka::transaction::Error;
-use livesession::kafka::{Broker as _, Client};
+use livesession_kafka::admin::{self, Admin};
+use livesession_kafka::settings::{SecurityProtocol, Settings};
+use livesession_kafka::transaction::Error;
+use livesession_kafka::{Broker as _, Client};
 
 use crate::broker::{self, Broker};
 use crate::fixture::{PATIENCE, World, timed, wait_for_assignment};

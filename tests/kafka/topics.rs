@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use livesession::kafka::admin::{Admin, Creation, Error, NewTopicSettings};
-use livesession::kafka::consumer;
-use livesession::kafka::{Broker as _, Input, KnownEnds};
+use livesession_kafka::admin::{Admin, Creation, Error, NewTopicSettings};
+use livesession_kafka::consumer;
+use livesession_kafka::{Broker as _, Input, KnownEnds};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{Offset, TopicPartitionList};
@@ -31,7 +31,7 @@ fn new_topic(name: &str, settings: &[(&str, &str)]) -> NewTopicSettings {
 }
 
 fn admin(broker: &Broker) -> Admin {
-    let settings = livesession::kafka::settings::Settings::new(broker.bootstrap(), "group", "id");
+    let settings = livesession_kafka::settings::Settings::new(broker.bootstrap(), "group", "id");
     Admin::new(&settings, PATIENCE).unwrap()
 }
 
@@ -70,7 +70,7 @@ fn impossible(broker: &Broker) {
         let error = admin.create(&topic).unwrap_err();
         assert!(matches!(error, Error::Impossible { .. }), "{topic:?}: {error:?}");
     }
-    let nobody = livesession::kafka::settings::Settings::new("127.0.0.1:1", "group", "id");
+    let nobody = livesession_kafka::settings::Settings::new("127.0.0.1:1", "group", "id");
     let absent = Admin::new(&nobody, Duration::from_secs(1)).unwrap();
     let error = absent.topic("any").unwrap_err();
     assert!(matches!(error, Error::Away { .. }), "{error:?}");

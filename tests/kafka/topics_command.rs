@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use livesession::cli::Exit;
 use livesession::cli::startup::{TopicFacts, check_topics};
-use livesession::kafka::admin::{Admin, Creation, NewTopicSettings};
-use livesession::kafka::settings::Settings;
+use livesession_kafka::admin::{Admin, Creation, NewTopicSettings};
+use livesession_kafka::settings::Settings;
 
 use crate::broker::{Broker, wait_until};
 use crate::fixture::{PATIENCE, timed};

@@ -4,6 +4,7 @@
 //! there is silence for longer than the gap. It shares no code with the program. Segments arrive up to three hours late
 //! and out of order, so sessions are amended, bridged and withdrawn on the way; none is refused for being late.
 
+use livesession_formats::time::parse_timestamp;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -323,7 +324,7 @@ fn session_of(session: &Value) -> Session {
 }
 
 fn ms(time: &Value) -> i64 {
-    livesession::time::Timestamp::parse_rfc3339(time.as_str().unwrap()).unwrap().as_ms()
+    parse_timestamp(time.as_str().unwrap()).unwrap().as_ms()
 }
 
 /// Checks that every refused record is in one dead letter, named by where it was.

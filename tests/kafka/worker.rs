@@ -1,9 +1,9 @@
 //! `livesession run` on a broker, when all goes well: what it reads, publishes, refuses and shows.
 
+use livesession_formats::time::parse_timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use livesession::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::broker::{Broker, wait_until};
@@ -50,7 +50,7 @@ fn given(example: &Value) -> Given {
 }
 
 fn at(text: &str) -> i64 {
-    Timestamp::parse_rfc3339(text).unwrap().as_ms()
+    parse_timestamp(text).unwrap().as_ms()
 }
 
 /// The thirteen notifications of `show_…`, then hints until all has closed, then a file that joins two sessions.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use livesession::grouping::Anomaly;
-use livesession::wire::notification::{Decoder, MAX_VALUE_BYTES, Notification, Reason, Rules};
+use livesession_formats::notification::{Decoder, MAX_VALUE_BYTES, Notification, Reason, Rules};
+use livesession_grouping::Anomaly;
 
 use crate::support::{examples, fields_of, object_with, outcome};
 

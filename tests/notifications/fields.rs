@@ -1,7 +1,7 @@
 //! Rules 8 to 18: file, interval, attributes, clock and hints.
 
-use livesession::time::Millis;
-use livesession::wire::notification::{Decoder, Reason, Rules};
+use livesession_formats::notification::{Decoder, Reason, Rules};
+use livesession_grouping::time::Millis;
 use serde_json::{Value, json};
 
 use crate::support::{END, anomalies, hint, hint_with, ms, outcome, refused, segment, segment_with};

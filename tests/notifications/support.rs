@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use livesession::grouping::Anomaly;
-use livesession::time::Timestamp;
-use livesession::wire::notification::{Decoder, Notification, Reason, Rules, split_stream_key};
+use livesession_formats::notification::{Decoder, Notification, Reason, Rules, split_stream_key};
+use livesession_grouping::Anomaly;
+use livesession_grouping::time::Timestamp;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 

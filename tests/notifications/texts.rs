@@ -1,6 +1,6 @@
 //! Rules 1 to 7: from bytes to an event and its stream.
 
-use livesession::wire::notification::{Decoder, KeyParts, MAX_VALUE_BYTES, Notification, Reason, Rules};
+use livesession_formats::notification::{Decoder, KeyParts, MAX_VALUE_BYTES, Notification, Reason, Rules};
 
 use crate::support::{decode, hint, hint_with, ms, outcome, refused, segment, segment_with};
 

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use livesession::grouping::{Clock, Offset, invariants};
 use livesession::partition::{self, Partition};
-use livesession::time::{Millis, Timestamp};
-use livesession::wire::changelog::Reducer;
-use livesession::wire::notification::{Decoder, KeyParts, Reason, Rules as Decoding};
+use livesession_formats::changelog::Reducer;
+use livesession_formats::notification::{Decoder, KeyParts, Reason, Rules as Decoding};
+use livesession_grouping::time::{Millis, Timestamp};
+use livesession_grouping::{Clock, Offset, invariants};
 
 use super::adapter::{open_record, policy, record, timestamp};
 use super::model::{HintKind, Placement};

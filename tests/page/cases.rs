@@ -1,9 +1,9 @@
 //! The pages that a browser is sent to: whatever can be in an index, and what is answered when it cannot be shown.
 
+use livesession_formats::time::parse_timestamp;
 use std::sync::Arc;
 
-use livesession::index::{Origin, Writer};
-use livesession::time::Timestamp;
+use livesession_index::{Origin, Writer};
 
 use crate::support::{Server, id, session, time, withdrawn};
 
@@ -49,7 +49,7 @@ const DAY: i64 = 86_400;
 const HOUR: i64 = 3_600;
 const MARKUP: &str = "\"><script>alert(1)</script><img src=x onerror=alert(1)>\u{202e}";
 
-fn server(name: &str, records: &[livesession::wire::session::SessionRecord]) -> Arc<Server> {
+fn server(name: &str, records: &[livesession_formats::session::SessionRecord]) -> Arc<Server> {
     Arc::new(Server::new(&format!("browser-{name}"), records))
 }
 
@@ -108,14 +108,14 @@ pub fn all() -> Vec<Case> {
     add(&names, "/", 200);
     let lagging = server("lagging", &[session(1, "room-7", &[(0, HOUR)])]);
     lagging.freshness.lag(1_234_567);
-    lagging.freshness.committed(Timestamp::parse_rfc3339(&time(2 * HOUR)).unwrap());
+    lagging.freshness.committed(parse_timestamp(&time(2 * HOUR)).unwrap());
     add(&lagging, "/", 200);
     add(&lagging, &format!("{}&stream=a%2Fb%2Froom-7", window(5 * DAY, 6 * DAY)), 200);
     add(&day, "/?stream=ROOM", 200);
     let mut open = serde_json::to_value(session(1, "room-7", &[(0, HOUR)])).unwrap();
     open["status"] = "open".into();
     open["close_cause"] = serde_json::Value::Null;
-    let open = livesession::wire::session::decode(open.to_string().as_bytes()).unwrap();
+    let open = livesession_formats::session::decode(open.to_string().as_bytes()).unwrap();
     add(&server("open", &[open]), "/", 200);
 
     let detail = |number: u32| format!("/sessions/{}", id(number));
@@ -162,5 +162,5 @@ fn renditions() -> Arc<Server> {
     }
     record["revision"] = 3.into();
     record["continues"] = id(7).into();
-    server("renditions", &[livesession::wire::session::decode(record.to_string().as_bytes()).unwrap()])
+    server("renditions", &[livesession_formats::session::decode(record.to_string().as_bytes()).unwrap()])
 }

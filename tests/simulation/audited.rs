@@ -1,4 +1,4 @@
-//! The audit of `tests/audit`, which operators run over a real deployment, run over the logs of a simulated one.
+//! The audit, which operators run over a real deployment, run over the logs of a simulated one.
 //!
 //! It knows as little here as there: four topics and the group's offsets. So the worker has to satisfy two judges that
 //! share no code, and the audit has to find nothing in thousands of worlds that are in order.
@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use livesession::worker::Topics;
 
-use super::audit::{Audit, Ends, Record, Told, Trimmed};
 use super::cluster::{Cluster, Written};
 use super::log::Log;
 use super::traffic::{GAP, MAX_CLOCK_SKEW};
 use super::world::Setup;
+use livesession_audit::audit::{Audit, Ends, Record, Told, Trimmed};
 
 /// How what the audit has found begins.
 pub const FOUND: &str = "audit:\n";

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use livesession::wire::changelog::{Reduced, Reducer};
-use livesession::wire::session::{self, SessionRecord};
+use livesession_formats::changelog::{Reduced, Reducer};
+use livesession_formats::session::{self, SessionRecord};
 
 use super::cluster::Cluster;
 use super::traffic::{

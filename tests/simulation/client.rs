@@ -1,6 +1,6 @@
 //! The worker's broker, over the model: one process's clients, and what befalls them.
 //!
-//! Does what `livesession::kafka::Client` promises, no more: the guard before a commit, a partition given away by the poll
+//! Does what `livesession_kafka::Client` promises, no more: the guard before a commit, a partition given away by the poll
 //! after its revocation, a new epoch after a doubtful commit. Around each step the world may end the process, let time and
 //! the other workers run, or lose what was said. A process that was killed answers every call with an error until its
 //! worker is gone, and nothing that it does reaches the cluster.
@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use livesession::kafka::{
+use livesession_kafka::{
     Apply, Broker, Cause, ErrorCounts, Input, LogEnds, Outgoing, Record, consumer, restore, transaction,
 };
 

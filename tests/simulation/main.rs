@@ -15,25 +15,6 @@ mod settings;
 mod traffic;
 mod world;
 
-// The parts of the audit that need no broker and no index; those name each other from the root.
-#[path = "../audit/accept.rs"]
-mod accept;
-#[path = "../audit/audit.rs"]
-mod audit;
-#[path = "../audit/changelog.rs"]
-mod changelog;
-#[path = "../audit/finish.rs"]
-mod finish;
-#[path = "../audit/name.rs"]
-mod name;
-#[path = "../audit/notification.rs"]
-mod notification;
-#[path = "../audit/report.rs"]
-#[expect(dead_code, reason = "findings by kind are for the audit's own tests, those of an index for a real one")]
-mod report;
-#[path = "../audit/sessions.rs"]
-mod sessions;
-
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use livesession::grouping::{Policy, Settings as Rules};
 use livesession::metrics::{Labels, Metrics};
-use livesession::time::Millis;
-use livesession::wire::notification;
 use livesession::worker::{SLICE, Settings, Start, Topics};
+use livesession_formats::notification;
+use livesession_grouping::time::Millis;
+use livesession_grouping::{Policy, Settings as Rules};
 
 use super::chance::Chance;
 use super::traffic::{

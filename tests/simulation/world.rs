@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use livesession::metrics::Metrics;
-use livesession::time::Timestamp;
 use livesession::worker::{Failure, Now, Settings, Worker};
+use livesession_grouping::time::Timestamp;
 
 use super::audited;
 use super::chance::Chance;

@@ -18,7 +18,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::wire::notification::Reason;
+use livesession_formats::notification::Reason;
 
 /// The longest note. Source: the default of a broker's `offset.metadata.max.bytes`.
 pub const MAX_NOTE_BYTES: usize = 4_096;

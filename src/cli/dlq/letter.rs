@@ -1,10 +1,10 @@
 //! A dead letter as the commands see it: where it is from, why it is here, and what can become of it.
 
 use super::ledger::Ledger;
-use crate::kafka::{Header, Record};
-use crate::time::Timestamp;
-use crate::wire::dead_letter::{self, CUT, MAX_REPLAYS};
-use crate::wire::notification::Reason;
+use livesession_formats::dead_letter::{self, CUT, MAX_REPLAYS};
+use livesession_formats::notification::Reason;
+use livesession_grouping::time::Timestamp;
+use livesession_kafka::{Header, Record};
 
 /// What can become of a dead letter, or has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -11,10 +11,10 @@ use super::super::output::Output;
 use super::super::startup::scan_failure;
 use super::letter::{Letter, State};
 use super::{Progress, Topic, ledgers, read_notes, stretch, tell};
-use crate::kafka::Record;
-use crate::time::Timestamp;
-use crate::wire::kcat;
-use crate::wire::notification::Reason;
+use livesession_formats::kcat;
+use livesession_formats::notification::Reason;
+use livesession_grouping::time::Timestamp;
+use livesession_kafka::Record;
 
 /// Stands for the reason of a foreign letter in tables.
 const NO_REASON: &str = "-";

@@ -34,11 +34,11 @@ use super::when::Offset;
 use super::{clients, startup};
 use crate::clock;
 use crate::config::Config;
-use crate::kafka::scan::Scan;
-use crate::kafka::settings::Settings;
-use crate::time::Timestamp;
-use crate::wire::notification::Reason;
 use ledger::Ledger;
+use livesession_formats::notification::Reason;
+use livesession_grouping::time::Timestamp;
+use livesession_kafka::scan::Scan;
+use livesession_kafka::settings::Settings;
 
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_secs(10);

@@ -25,12 +25,12 @@ use super::letter::{Letter, State, split_headers};
 use super::{Progress, count_partitions, ledgers, read_notes, replay_settings, stretch};
 use crate::clock;
 use crate::config::Config;
-use crate::kafka::replay::{self, Replay};
-use crate::kafka::scan::Scan;
-use crate::kafka::{Header, Outgoing, Record, transaction};
-use crate::time::Timestamp;
-use crate::wire::dead_letter;
-use crate::wire::notification::Reason;
+use livesession_formats::dead_letter;
+use livesession_formats::notification::Reason;
+use livesession_grouping::time::Timestamp;
+use livesession_kafka::replay::{self, Replay};
+use livesession_kafka::scan::Scan;
+use livesession_kafka::{Header, Outgoing, Record, transaction};
 
 /// A transaction that has sent as many letters, or bytes, is committed.
 const BATCH_LETTERS: usize = 500;

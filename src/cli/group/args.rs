@@ -1,11 +1,12 @@
 //! The arguments of `group`; what a policy flag does is told in `config`.
 
+use livesession_formats::time::parse_span;
 use std::path::PathBuf;
 
 use super::input;
 use super::replay::Mode;
 use crate::cli::settings::GroupingSettings;
-use crate::time::Millis;
+use livesession_grouping::time::Millis;
 
 /// Groups notifications from files into sessions, without Kafka.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -107,7 +108,7 @@ impl Args {
 
 fn parse_gaps(text: &str) -> Result<Gaps, String> {
     let list = text.strip_prefix("gap=").ok_or("write gap=1m,3m,5m: only the gap can be tried")?;
-    let gaps = list.split(',').map(|gap| Millis::parse(gap).map_err(|error| format!("{gap:?}: {error}")));
+    let gaps = list.split(',').map(|gap| parse_span(gap).map_err(|error| format!("{gap:?}: {error}")));
     gaps.collect::<Result<_, _>>().map(Gaps)
 }
 
@@ -117,7 +118,7 @@ mod tests {
 
     #[test]
     fn gaps_to_try_are_a_list_of_spans() {
-        let span = |text| Millis::parse(text).unwrap();
+        let span = |text| parse_span(text).unwrap();
         assert_eq!(parse_gaps("gap=1m,90s").unwrap().0, [span("1m"), span("90s")]);
         for text in ["", "gap=", "1m", "notification_delay=1m", "gap=1m,", "gap=1"] {
             assert!(parse_gaps(text).is_err(), "{text}");

@@ -7,8 +7,8 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use super::sink::Origin;
-use crate::grouping::{Cause, Policy, Publication, Segment, Status};
-use crate::time::{Millis, Timestamp};
+use livesession_grouping::time::{Millis, Timestamp};
+use livesession_grouping::{Cause, Policy, Publication, Segment, Status};
 
 /// Returns the explanation of the session with this id, or of all sessions of this stream: by its key, or its stream id.
 ///

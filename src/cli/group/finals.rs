@@ -8,8 +8,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
-use crate::grouping::{Cause, Fate, Grouper, Policy, Publication, SessionId, Status};
-use crate::time::{Millis, Timestamp};
+use livesession_grouping::time::{Millis, Timestamp};
+use livesession_grouping::{Cause, Fate, Grouper, Policy, Publication, SessionId, Status};
 
 /// After how much event time a session that is past its bound and not forgotten is looked at again.
 const LOOK_AGAIN: Millis = Millis::from_secs(60);

@@ -9,11 +9,11 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::cli::exit::{Exit, Failure};
-use crate::grouping::{Publication, Segment, Status};
-use crate::index::rows;
-use crate::index::{Error, Origin, Writer};
-use crate::wire::notification::split_stream_key;
-use crate::wire::session::Source;
+use livesession_formats::notification::split_stream_key;
+use livesession_formats::session::Source;
+use livesession_grouping::{Publication, Segment, Status};
+use livesession_index::rows;
+use livesession_index::{Error, Origin, Writer};
 
 /// How many sessions one transaction writes.
 const BATCH: usize = 1_000;

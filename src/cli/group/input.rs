@@ -15,8 +15,8 @@
 
 use super::source::{self, Failure, OpenError, Source, Unusable};
 use super::split::{Piece, Pieces, Scanner};
-use crate::time::Timestamp;
-use crate::wire::kcat;
+use livesession_formats::kcat;
+use livesession_grouping::time::Timestamp;
 
 /// How much of a record is kept when refused records are written down. More of it is cut off.
 pub const KEEP_BYTES: usize = 16 * 1_024 * 1_024;

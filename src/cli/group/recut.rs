@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use crate::grouping::{Arrival, Grouper, Head, Policy, Publication, Segment};
-use crate::time::Timestamp;
+use livesession_grouping::time::Timestamp;
+use livesession_grouping::{Arrival, Grouper, Head, Policy, Publication, Segment};
 
 /// Cuts sessions at the limits of a policy.
 pub struct Recut {

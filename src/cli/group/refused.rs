@@ -15,9 +15,9 @@ use std::path::Path;
 use super::Setup;
 use super::input::InputRecord;
 use crate::cli::exit::{Exit, Failure};
-use crate::wire::dead_letter::{self, Header, Refused};
-use crate::wire::kcat;
-use crate::wire::notification::Reason;
+use livesession_formats::dead_letter::{self, Header, Refused};
+use livesession_formats::kcat;
+use livesession_formats::notification::Reason;
 
 /// The length in bytes, decimal, of a value of which only the beginning was kept.
 pub const CUT: &str = dead_letter::CUT;

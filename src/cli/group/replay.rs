@@ -1,9 +1,9 @@
 //! Records to sessions: the worker's steps without Kafka, one state of the core for each partition.
 
 use crate::cli::exit::Failure;
-use crate::grouping::{Arrival, Grouper, Hint, HintKind, Placement, Policy, Publication, Settings};
-use crate::time::{Millis, Timestamp};
-use crate::wire::notification::{self, Decoder, Notification, Reason};
+use livesession_formats::notification::{self, Decoder, Notification, Reason};
+use livesession_grouping::time::{Millis, Timestamp};
+use livesession_grouping::{Arrival, Grouper, Hint, HintKind, Placement, Policy, Publication, Settings};
 
 use super::Setup;
 use super::finals::Finals;

@@ -11,9 +11,9 @@ use super::{Setup, explain, tell, what_if};
 use crate::cli::answer::visible;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Output;
-use crate::grouping::{Policy, Publication, Status};
-use crate::time::Timestamp;
-use crate::wire::session::{self, Source};
+use livesession_formats::session::{self, Source};
+use livesession_grouping::time::Timestamp;
+use livesession_grouping::{Policy, Publication, Status};
 
 /// The input partition of a session.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use super::input::InputRecord;
-use crate::grouping::Status;
-use crate::wire::notification::Reason;
+use livesession_formats::notification::Reason;
+use livesession_grouping::Status;
 
 #[derive(Default)]
 pub struct Tally {

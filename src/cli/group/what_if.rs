@@ -8,8 +8,8 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use super::sink::Origin;
-use crate::grouping::{Interval, Policy, Publication, Settings};
-use crate::time::{Millis, Timestamp};
+use livesession_grouping::time::{Millis, Timestamp};
+use livesession_grouping::{Interval, Policy, Publication, Settings};
 
 /// How many changes are listed for each gap.
 const MOST_LISTED: usize = 20;

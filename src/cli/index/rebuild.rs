@@ -5,8 +5,8 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::indexing;
 use crate::cli::output::Output;
 use crate::cli::settings::AllSettings;
-use crate::index::{Advance, Rebuild};
 use crate::indexer::Batch;
+use livesession_index::{Advance, Rebuild};
 
 /// Runs the command.
 ///

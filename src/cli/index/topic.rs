@@ -11,9 +11,9 @@ use crate::cli::exit::{Exit, Failure};
 use crate::clock;
 use crate::config::Config;
 use crate::indexer::Read;
-use crate::kafka::LogEnds;
-use crate::kafka::scan::{self, Scan};
-use crate::kafka::tail::{self, Tail};
+use livesession_kafka::LogEnds;
+use livesession_kafka::scan::{self, Scan};
+use livesession_kafka::tail::{self, Tail};
 
 /// How long an answer, and the next record, may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);

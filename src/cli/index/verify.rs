@@ -18,10 +18,10 @@ use crate::cli::output::Output;
 use crate::cli::settings::AllSettings;
 use crate::cli::{indexing, tell};
 use crate::clock;
-use crate::index::rows::Record;
-use crate::index::{Difference, Reader};
 use crate::indexer::{self, Batch, Read};
-use crate::time::{Millis, Timestamp};
+use livesession_grouping::time::{Millis, Timestamp};
+use livesession_index::rows::Record;
+use livesession_index::{Difference, Reader};
 
 /// A difference as it is printed.
 #[derive(Serialize)]

@@ -14,10 +14,10 @@ use crate::cli::settings::AllSettings;
 use crate::cli::state;
 use crate::cli::tell;
 use crate::config::Config;
-use crate::grouping::{Clock, Outlook, Policy, Waiting};
 use crate::partition::{Partition, RestoreError};
-use crate::time::Timestamp;
-use crate::wire::session::{self, SessionRecord, Source};
+use livesession_formats::session::{self, SessionRecord, Source};
+use livesession_grouping::time::Timestamp;
+use livesession_grouping::{Clock, Outlook, Policy, Waiting};
 
 /// Lists open sessions from the changelog, what each waits for, and when it closes at the earliest.
 #[derive(clap::Args, Debug)]

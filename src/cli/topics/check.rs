@@ -19,8 +19,8 @@ use std::fmt;
 
 use super::plan::{Role, names};
 use crate::config::Config;
-use crate::kafka::admin::{self, Admin, Topic};
-use crate::wire::dead_letter;
+use livesession_formats::dead_letter;
+use livesession_kafka::admin::{self, Admin, Topic};
 
 /// What the cluster has of a topic that is needed.
 #[derive(Clone, Debug)]

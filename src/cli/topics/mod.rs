@@ -19,7 +19,7 @@ use super::settings::AllSettings;
 use super::{clients, startup};
 use crate::clock;
 use crate::config::Config;
-use crate::kafka::admin::{Admin, Creation, NewTopicSettings};
+use livesession_kafka::admin::{Admin, Creation, NewTopicSettings};
 use plan::{DEFAULT_MAX_MESSAGE_BYTES, InputFacts};
 
 /// How long each question to a broker may take.

@@ -22,8 +22,8 @@
 //! input's. The others need not, and gain nothing from another number.
 
 use crate::config::Config;
-use crate::kafka::admin::NewTopicSettings;
-use crate::wire::dead_letter;
+use livesession_formats::dead_letter;
+use livesession_kafka::admin::NewTopicSettings;
 
 /// Kafka's own default of `max.message.bytes`, for an input that is not there yet.
 pub const DEFAULT_MAX_MESSAGE_BYTES: u64 = 1_048_588;

@@ -6,7 +6,7 @@
 use super::super::exit::Failure;
 use super::super::output::Output;
 use crate::config::{Config, SecurityProtocol};
-use crate::kafka::admin::NewTopicSettings;
+use livesession_kafka::admin::NewTopicSettings;
 
 /// The version of Strimzi's resources. Source: Strimzi's release notes; 1.0 takes no other one, and 0.49 is the first.
 const STRIMZI_API: &str = "kafka.strimzi.io/v1";

@@ -7,13 +7,13 @@ use serde::Serialize;
 use super::ask::Asked;
 use super::cursor;
 use super::problem::{Kind, Problem, other_index, quoted};
-use crate::index::{Freshness, Position, Select, Summary, View};
 use crate::projection;
 use crate::splice::Plan;
 use crate::splice::text::{self, Form, Gaps, PlanJson};
-use crate::wire::answer;
-use crate::wire::session::SessionRecord;
-use crate::wire::session::record::Status;
+use livesession_formats::answer;
+use livesession_formats::session::SessionRecord;
+use livesession_formats::session::record::Status;
+use livesession_index::{Freshness, Position, Select, Summary, View};
 
 /// Segments of a page at most, but for its first session: a thousand large sessions would be a gigabyte.
 pub const MAX_SEGMENTS: usize = 20_000;

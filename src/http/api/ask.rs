@@ -4,8 +4,8 @@
 //! errors, so is a value that cannot be meant. Own decoding of the query, since an error has to name its parameter.
 
 use super::problem::{Problem, quoted};
-use crate::index::StatusFilter;
-use crate::time::Timestamp;
+use livesession_formats::time::parse_timestamp;
+use livesession_index::StatusFilter;
 
 /// Rows of a page unless told.
 pub const DEFAULT_LIMIT: usize = 100;
@@ -115,11 +115,11 @@ impl Asked {
     /// A problem if it is not RFC 3339, which says so when a `+` became a blank on the way.
     pub fn time(&self, name: &'static str) -> Result<Option<i64>, Problem> {
         let Some(text) = self.filled(name) else { return Ok(None) };
-        if let Some(time) = Timestamp::parse_rfc3339(text) {
+        if let Some(time) = parse_timestamp(text) {
             return Ok(Some(time.as_ms()));
         }
         let with_plus = text.rsplit_once(' ').map(|(time, offset)| format!("{time}+{offset}"));
-        let detail = if with_plus.is_some_and(|text| Timestamp::parse_rfc3339(&text).is_some()) {
+        let detail = if with_plus.is_some_and(|text| parse_timestamp(&text).is_some()) {
             format!("{} has a blank before its offset: a + in a query means a blank, write %2B or use Z", quoted(text))
         } else {
             format!(

@@ -13,13 +13,13 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::problem::{Kind, Problem};
-use crate::index::{Freshness, Reader, View};
+use livesession_index::{Freshness, Reader, View};
 
 /// Questions that are worked on at the same time.
 const MAX_READERS: usize = 8;
 
 /// How long a question waits for its turn: as long as one may take.
-const MAX_WAIT: Duration = Duration::from_secs(crate::index::MAX_QUERY_SECONDS);
+const MAX_WAIT: Duration = Duration::from_secs(livesession_index::MAX_QUERY_SECONDS);
 
 /// Device and inode of a file.
 type FileId = (u64, u64);
@@ -106,7 +106,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::index::{Origin, Writer};
+    use livesession_index::{Origin, Writer};
 
     /// Who asked is gone; the questions are still worked on.
     #[test]

@@ -6,8 +6,8 @@ use super::html::{self, count, escape, file_link, length, session_path, stream_p
 use super::timeline::{self, Bar, Row, Window};
 use crate::splice::text::{self, Form, Gaps};
 use crate::splice::{Plan, Seam};
-use crate::wire::session::SessionRecord;
-use crate::wire::session::record::{Rendition, Status};
+use livesession_formats::session::SessionRecord;
+use livesession_formats::session::record::{Rendition, Status};
 
 /// Rows of a table at most: beyond that a browser is slow, and a person asks the API.
 const MAX_ROWS: usize = 500;
@@ -55,7 +55,7 @@ fn facts(session: &SessionRecord, id: &str) -> String {
         facts.push(("Continues", link));
     }
     facts.push(("As JSON", format!("<a href=\"/api/v1{}\">/api/v1{0}</a>", session_path(id))));
-    let encode = |time: crate::time::Timestamp| crate::http::api::ask::encode(&time.to_string());
+    let encode = |time: livesession_grouping::time::Timestamp| crate::http::api::ask::encode(&time.to_string());
     let (from, to) = (encode(session.start - DAY), encode(session.end + DAY));
     format!(
         "{}<nav aria-label=\"Around this session\"><a href=\"{}&amp;from={from}&amp;to={to}\">This stream around that \
@@ -65,7 +65,7 @@ fn facts(session: &SessionRecord, id: &str) -> String {
     )
 }
 
-const DAY: crate::time::Millis = crate::time::Millis::from_secs(86_400);
+const DAY: livesession_grouping::time::Millis = livesession_grouping::time::Millis::from_secs(86_400);
 
 /// A row per rendition, with its own silences.
 fn rows(session: &SessionRecord) -> Vec<Row> {
@@ -175,7 +175,7 @@ fn segments(session: &SessionRecord, plans: &[Plan<'_>], id: &str) -> String {
 }
 
 /// Says for each segment where it is in its rendition's plan.
-fn places<'a>(plans: &[Plan<'a>]) -> BTreeMap<*const crate::wire::session::record::Segment, String> {
+fn places<'a>(plans: &[Plan<'a>]) -> BTreeMap<*const livesession_formats::session::record::Segment, String> {
     let mut places = BTreeMap::new();
     for plan in plans {
         for item in &plan.items {

@@ -4,8 +4,8 @@
 //! direction of writing instead of obeying them. A URL becomes a link only if it is `http` or `https`.
 
 use crate::http::api::ask::encode;
-use crate::index::Freshness;
-use crate::time::Timestamp;
+use livesession_grouping::time::Timestamp;
+use livesession_index::Freshness;
 
 /// Escapes a text for content and for attributes in double quotes.
 pub fn escape(text: &str) -> String {

@@ -1,5 +1,6 @@
 //! The sessions of a window, on a timeline and in a table.
 
+use livesession_formats::time::parse_timestamp;
 use std::collections::BTreeMap;
 
 use super::html::{count, escape, gaps, length, session_path, shortened, stream_path, time};
@@ -8,11 +9,11 @@ use crate::http::api::answers::MAX_SEGMENTS;
 use crate::http::api::ask::{Asked, encode};
 use crate::http::api::cursor;
 use crate::http::api::problem::Problem;
-use crate::index::{Position, Select, StatusFilter, StreamListed, View};
 use crate::projection;
-use crate::time::Timestamp;
-use crate::wire::session::SessionRecord;
-use crate::wire::session::record::Status;
+use livesession_formats::session::SessionRecord;
+use livesession_formats::session::record::Status;
+use livesession_grouping::time::Timestamp;
+use livesession_index::{Position, Select, StatusFilter, StreamListed, View};
 
 /// Sessions of a page at most.
 const MAX_SESSIONS: usize = 200;
@@ -118,7 +119,7 @@ fn page_time(asked: &Asked, name: &'static str) -> Result<Option<i64>, Problem> 
             16 => format!("{text}:00Z"),
             _ => format!("{text}Z"),
         };
-        Timestamp::parse_rfc3339(&whole.replacen(' ', "T", 1))
+        parse_timestamp(&whole.replacen(' ', "T", 1))
     });
     match typed {
         Some(time) => Ok(Some(time.as_ms())),

@@ -7,7 +7,7 @@
 //! Nothing is told by colour alone: gaps are hatched and have their length beside them, an open bar is dashed.
 
 use super::html::{escape, length};
-use crate::time::Timestamp;
+use livesession_grouping::time::Timestamp;
 
 /// A window of time, never empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

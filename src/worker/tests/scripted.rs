@@ -4,12 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
 use super::super::*;
-use crate::grouping;
-use crate::kafka::{Apply, ErrorCounts, KnownEnds, LogEnds, Outgoing, Record, consumer, restore, transaction};
 use crate::metrics::Labels;
-use crate::time::Millis;
-use crate::wire::changelog;
-use crate::wire::notification::Rules;
+use livesession_formats::changelog;
+use livesession_formats::notification::Rules;
+use livesession_grouping as grouping;
+use livesession_grouping::time::Millis;
+use livesession_kafka::{Apply, ErrorCounts, KnownEnds, LogEnds, Outgoing, Record, consumer, restore, transaction};
 
 /// A broker of one input partition. Notes what it is asked to do.
 #[derive(Default)]

@@ -1,0 +1,267 @@
+//! Reading the changelog: records in log order, reduced by key, to what a restore needs.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Deserialize as DeriveDeserialize;
+use serde::de::{Deserialize, Deserializer, Visitor};
+
+use super::{Error, HeadValue, HintsValue, MARKER_KEY, Marker, MarkerValue, VERSION, batch_key};
+use livesession_grouping::policy::Override;
+use livesession_grouping::time::{Millis, Timestamp};
+use livesession_grouping::{
+    Anomaly, Cause, Clock, Head, NewSegment, Offset, Push, Pushes, Saved, SavedHead, Segment, SessionId, Settings,
+};
+
+/// Reduces changelog records by key, in log order, to what a restore needs.
+///
+/// Batches are kept as they are until the end: most of those in an uncompacted log have been deleted by then.
+#[derive(Debug, Default)]
+pub struct Reducer {
+    batches: BTreeMap<Offset, Vec<u8>>,
+    heads: BTreeMap<SessionId, SavedHead>,
+    hints: BTreeMap<String, Pushes>,
+    marker: Option<Marker>,
+}
+
+/// The reduced changelog of a partition.
+#[derive(Debug)]
+pub struct Reduced {
+    pub saved: Saved,
+    /// `None` if the changelog is empty.
+    pub marker: Option<Marker>,
+    /// First offset of each batch.
+    pub batches: Vec<Offset>,
+}
+
+impl Reducer {
+    /// Applies the next record of the log.
+    ///
+    /// # Errors
+    ///
+    /// A record that this program did not write, or a newer one did: the caller stops.
+    pub fn apply(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Error> {
+        let unknown = Error::UnknownKey { length: key.len() };
+        let Ok(name) = std::str::from_utf8(key) else { return Err(unknown) };
+        if name == MARKER_KEY {
+            // A deleted marker says that there is no state.
+            self.marker = value.map(|value| decode_marker(name, value)).transpose()?;
+            return Ok(());
+        }
+        let Some((kind, rest)) = name.split_once('/') else { return Err(unknown) };
+        match kind {
+            "b" => {
+                let first: Offset = rest.parse().map_err(|_| unknown)?;
+                match value {
+                    Some(value) => self.batches.insert(first, value.to_vec()),
+                    None => self.batches.remove(&first),
+                };
+            }
+            "p" => {
+                let session_id = SessionId::parse(rest).ok_or(unknown)?;
+                match value {
+                    Some(value) => self.heads.insert(session_id, decode_head(name, session_id, value)?),
+                    None => self.heads.remove(&session_id),
+                };
+            }
+            "h" => {
+                match value {
+                    Some(value) => self.hints.insert(rest.to_owned(), decode_hints(name, value)?),
+                    None => self.hints.remove(rest),
+                };
+            }
+            _ => return Err(unknown),
+        }
+        Ok(())
+    }
+
+    /// Returns what is left.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reducer::apply`].
+    pub fn finish(self) -> Result<Reduced, Error> {
+        let mut segments = Vec::new();
+        let mut batches = Vec::with_capacity(self.batches.len());
+        for (first, value) in self.batches {
+            batches.push(first);
+            decode_batch(&batch_key(first), &value, &mut segments)?;
+        }
+        let saved = Saved {
+            clock: self.marker.as_ref().and_then(|marker| marker.clock),
+            forgotten: self.marker.as_ref().and_then(|marker| marker.forgotten),
+            segments,
+            heads: self.heads.into_values().collect(),
+            hints: self.hints.into_iter().map(|(stream, hints)| (Arc::from(stream), hints)).collect(),
+        };
+        Ok(Reduced { saved, marker: self.marker, batches })
+    }
+}
+
+#[derive(DeriveDeserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// Reads a value of this version.
+fn read<'a, T: Deserialize<'a>>(key: &str, value: &'a [u8]) -> Result<T, Error> {
+    let unreadable = |source| Error::Unreadable { key: key.to_owned(), source };
+    let read = serde_json::from_slice(value);
+    // A newer value may lack fields: its version explains more than they do.
+    let Versioned { version } = match &read {
+        Ok(_) if value.starts_with(br#"{"version":1,"#) => return read.map_err(unreadable),
+        _ => serde_json::from_slice(value).map_err(unreadable)?,
+    };
+    if version > VERSION {
+        return Err(Error::Newer { key: key.to_owned(), version });
+    }
+    read.map_err(unreadable)
+}
+
+fn time(key: &str, ms: i64) -> Result<Timestamp, Error> {
+    Timestamp::from_ms(ms).ok_or_else(|| Error::OutOfRange { key: key.to_owned(), what: "a time" })
+}
+
+fn optional_time(key: &str, ms: Option<i64>) -> Result<Option<Timestamp>, Error> {
+    ms.map(|ms| time(key, ms)).transpose()
+}
+
+fn span(key: &str, ms: i64) -> Result<Millis, Error> {
+    Millis::from_ms(ms).ok_or_else(|| Error::OutOfRange { key: key.to_owned(), what: "a span of time" })
+}
+
+/// A text that borrows from the value where it has no escapes.
+#[derive(Debug)]
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text<'a>, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+type Place = (usize, Offset, i64, i64);
+type Numbers<'a> = (Option<i64>, Option<i64>, Option<i64>, Vec<Text<'a>>);
+
+#[derive(DeriveDeserialize)]
+struct Row<'a>(Place, #[serde(borrow)] Texts<'a>, #[serde(borrow)] Numbers<'a>);
+
+type Texts<'a> = (Text<'a>, Option<Text<'a>>, Option<Text<'a>>, Option<Text<'a>>, Option<Text<'a>>);
+
+#[derive(DeriveDeserialize)]
+struct BatchValue<'a> {
+    #[serde(borrow)]
+    streams: Vec<Text<'a>>,
+    #[serde(borrow)]
+    segments: Vec<Row<'a>>,
+}
+
+fn decode_batch(key: &str, value: &[u8], segments: &mut Vec<(Arc<str>, Segment)>) -> Result<(), Error> {
+    let batch: BatchValue<'_> = read(key, value)?;
+    let streams: Vec<Arc<str>> = batch.streams.iter().map(|stream| Arc::from(&*stream.0)).collect();
+    for Row((stream, offset, start, end), texts, (bitrate_kbps, media_ms, size_bytes, anomalies)) in batch.segments {
+        let out_of_range = |what| Error::OutOfRange { key: key.to_owned(), what };
+        let stream = streams.get(stream).ok_or_else(|| out_of_range("a stream"))?;
+        let anomalies = anomalies.iter().map(|name| Anomaly::parse(&name.0).ok_or_else(|| out_of_range("an anomaly")));
+        let new = NewSegment {
+            file_id: &texts.0.0,
+            start: time(key, start)?,
+            end: time(key, end)?,
+            url: texts.1.as_ref().map(|text| &*text.0),
+            format: texts.2.as_ref().map(|text| &*text.0),
+            task_id: texts.3.as_ref().map(|text| &*text.0),
+            template_id: texts.4.as_ref().map(|text| &*text.0),
+            bitrate_kbps,
+            media_ms,
+            size_bytes,
+            anomalies: anomalies.collect::<Result<_, _>>()?,
+        };
+        if new.end < new.start {
+            return Err(out_of_range("an interval"));
+        }
+        segments.push((Arc::clone(stream), Segment::new(offset, &new)));
+    }
+    Ok(())
+}
+
+fn decode_head(key: &str, session_id: SessionId, value: &[u8]) -> Result<SavedHead, Error> {
+    let head: HeadValue<'_> = read(key, value)?;
+    let out_of_range = |what| Error::OutOfRange { key: key.to_owned(), what };
+    let continues = head.continues.map(|id| SessionId::parse(&id).ok_or_else(|| out_of_range("a session id")));
+    let close_cause = head.close_cause.map(|cause| Cause::parse(&cause).ok_or_else(|| out_of_range("a cause")));
+    Ok(SavedHead {
+        stream: Arc::from(&*head.stream),
+        frozen_at: head.frozen_at,
+        head: Head {
+            session_id,
+            revision: head.revision,
+            continues: continues.transpose()?,
+            close_cause: close_cause.transpose()?,
+            start: time(key, head.start)?,
+            end: time(key, head.end)?,
+            recorded: span(key, head.recorded_ms)?,
+            first_offset: head.first_offset,
+            last_offset: head.last_offset,
+            watermark: time(key, head.watermark)?,
+            seed_offset: head.seed_offset,
+            segments: head.segments,
+        },
+    })
+}
+
+fn decode_hints(key: &str, value: &[u8]) -> Result<Pushes, Error> {
+    let hints: HintsValue = read(key, value)?;
+    let push = |(id, start, end): (Option<String>, _, _)| {
+        let (start, end) = (optional_time(key, start)?, optional_time(key, end)?);
+        Ok(Push { id: id.map(String::into_boxed_str), start, end })
+    };
+    Ok(Pushes {
+        pushes: hints.pushes.into_iter().map(push).collect::<Result<_, Error>>()?,
+        start_seen: hints.start_seen,
+        ended: optional_time(key, hints.ended)?,
+        last_hint: time(key, hints.last_hint)?,
+    })
+}
+
+fn decode_marker(key: &str, value: &[u8]) -> Result<Marker, Error> {
+    let marker: MarkerValue = read(key, value)?;
+    let (watermark, at) = (optional_time(key, marker.watermark)?, optional_time(key, marker.at)?);
+    let policy = marker.policy;
+    let entry = |(streams, gap)| Ok(Override { streams, gap: span(key, gap)? });
+    Ok(Marker {
+        next_offset: marker.next_offset,
+        clock: watermark.zip(at).map(|(watermark, at)| Clock { watermark, at }),
+        forgotten: optional_time(key, marker.forgotten)?,
+        stream_key: policy.stream_key,
+        settings: Settings {
+            gap: span(key, policy.gap)?,
+            recording_interval: span(key, policy.recording_interval)?,
+            max_segment: span(key, policy.max_segment)?,
+            notification_delay: span(key, policy.notification_delay)?,
+            allowed_lateness: span(key, policy.allowed_lateness)?,
+            max_hold: span(key, policy.max_hold)?,
+            max_session_duration: span(key, policy.max_session_duration)?,
+            max_session_segments: policy.max_session_segments,
+            max_session_bytes: policy.max_session_bytes,
+            overrides: policy.overrides.into_iter().map(entry).collect::<Result<_, Error>>()?,
+        },
+    })
+}

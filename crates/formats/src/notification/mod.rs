@@ -1,0 +1,290 @@
+//! Notifications: from the bytes of an input record to what they say.
+//!
+//! The decoder judges a record alone: rules 1 to 18 of acceptance. Whether a segment is late, a duplicate or a conflict
+//! is decided against the state, in `grouping`. It logs nothing and counts nothing; the worker does.
+//!
+//! ```text
+//! bytes ─ fields ─▶ literals of known fields ─ number, interval, stream_key ─▶ Segment │ Hint │ Other │ Refused
+//! ```
+//!
+//! The rules are checked in their order and the first failure is the reason, so that the same bytes are refused for the
+//! same reason for ever, and a count by reason means something.
+//!
+//! # Invariants
+//!
+//! * Every value ends as one of four outcomes; nothing panics, whatever the bytes.
+//! * A segment's start is not after its end, it is not longer than `max_segment`, and its ids are trimmed, not empty,
+//!   at most 2,048 bytes long and free of control characters.
+//! * No secret is read: `fields` has no name for one.
+//! * What comes out is lent from the record or from the decoder's buffers: a duplicate or late segment costs no
+//!   allocation.
+//!
+//! Why not derive `Deserialize`: a derived struct refuses the whole record for one attribute of another type, for an
+//! integer written `1800.0`, and for a repeated name.
+
+mod fields;
+mod interval;
+mod number;
+mod reason;
+mod stream_key;
+
+use livesession_grouping::time::{Millis, Timestamp};
+use livesession_grouping::{Anomalies, Anomaly, NewSegment, Settings};
+
+use fields::{Field, Fields, Unreadable};
+
+pub use fields::MAX_VALUE_BYTES;
+pub use reason::Reason;
+pub use stream_key::{KeyParts, split_stream_key, write_stream_key};
+
+/// What the decoder has to know of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    pub key_parts: KeyParts,
+    /// The longest segment that is accepted, inclusive.
+    pub max_segment: Millis,
+    /// How far a time may be ahead of its record's Kafka timestamp, inclusive.
+    pub max_clock_skew: Millis,
+}
+
+impl Default for Rules {
+    fn default() -> Rules {
+        Rules {
+            key_parts: KeyParts::default(),
+            max_segment: Settings::default().max_segment,
+            // One bad clock must not close every session of its partition.
+            max_clock_skew: Millis::from_secs(3_600),
+        }
+    }
+}
+
+/// What a hint says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HintKind {
+    /// Event 1.
+    PushStarted,
+    /// Event 0.
+    PushEnded,
+    /// Event 332 with `record_ended`: moves the watermark and closes nothing.
+    RecordEnded,
+}
+
+impl HintKind {
+    pub const ALL: [HintKind; 3] = [HintKind::PushStarted, HintKind::PushEnded, HintKind::RecordEnded];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            HintKind::PushStarted => "push_started",
+            HintKind::PushEnded => "push_ended",
+            HintKind::RecordEnded => "record_ended",
+        }
+    }
+}
+
+/// What a record of the input topic says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notification<'a> {
+    /// A recording file is finished.
+    Segment { stream: &'a str, segment: NewSegment<'a> },
+    /// A push started or ended, or a recording task ended.
+    Hint { stream: &'a str, kind: HintKind, push_id: Option<&'a str>, at: Timestamp, anomalies: Anomalies },
+    /// A tombstone or an event that is none of ours: counted and passed by.
+    Other,
+    /// To become a dead letter.
+    Refused(Reason),
+}
+
+/// Reads notifications; keeps its buffers from one to the next.
+#[derive(Debug)]
+pub struct Decoder {
+    rules: Rules,
+    /// The stream key.
+    stream: String,
+    /// Texts that had escapes.
+    texts: String,
+    /// The format, if it was not in lower case.
+    format: String,
+}
+
+/// What is read of event 100 beside the stream key.
+const SEGMENT_FIELDS: &[Field] = &[
+    Field::FileId,
+    Field::VideoUrl,
+    Field::StartTime,
+    Field::EndTime,
+    Field::StartTimeUsec,
+    Field::EndTimeUsec,
+    Field::Duration,
+    Field::FileFormat,
+    Field::FileSize,
+    Field::TaskId,
+    Field::RecordTempId,
+    Field::RecordBps,
+];
+const PUSH_FIELDS: &[Field] = &[Field::EventTime, Field::Sequence];
+const RECORD_ENDED_FIELDS: &[Field] = &[Field::EventTime];
+
+impl Decoder {
+    pub fn new(rules: Rules) -> Decoder {
+        Decoder { rules, stream: String::new(), texts: String::new(), format: String::new() }
+    }
+
+    /// Reads a record's value; `timestamp` is the record's Kafka timestamp, if it has one.
+    pub fn decode<'a>(&'a mut self, value: Option<&'a [u8]>, timestamp: Option<Timestamp>) -> Notification<'a> {
+        let Some(bytes) = value else { return Notification::Other };
+        self.read(bytes, timestamp).unwrap_or_else(Notification::Refused)
+    }
+
+    fn read<'a>(&'a mut self, value: &'a [u8], timestamp: Option<Timestamp>) -> Result<Notification<'a>, Reason> {
+        let fields = Fields::parse(value)?;
+        let event_type = fields.read(Field::EventType, |literal| literal.integer())?;
+        match event_type.ok().flatten().ok_or(Reason::NoEventType)? {
+            100 => self.segment(fields, timestamp),
+            0 => self.hint(HintKind::PushEnded, fields, timestamp),
+            1 => self.hint(HintKind::PushStarted, fields, timestamp),
+            332 if fields.read(Field::RecordEvent, |literal| literal.text() == Ok(Some("record_ended")))? => {
+                self.hint(HintKind::RecordEnded, fields, timestamp)
+            }
+            _ => Ok(Notification::Other),
+        }
+    }
+
+    fn segment<'a>(
+        &'a mut self,
+        mut fields: Fields<'a>,
+        timestamp: Option<Timestamp>,
+    ) -> Result<Notification<'a>, Reason> {
+        let Decoder { rules, stream, texts, format } = self;
+        fields.unescape(rules.needed(SEGMENT_FIELDS), texts)?;
+        rules.read_stream(&fields, stream)?;
+
+        let mut anomalies = Anomalies::NONE;
+        let file_id = match fields.get(Field::FileId).identity()? {
+            Some(file_id) if file_id != "0" => file_id,
+            _ => {
+                anomalies.insert(Anomaly::UrlAsId);
+                fields.get(Field::VideoUrl).identity()?.ok_or(Reason::NoFile)?
+            }
+        };
+        let interval = interval::interval(&fields, rules.max_segment, &mut anomalies)?;
+        rules.check_clock(interval.end, timestamp)?;
+
+        let text = |field, anomalies: &mut _| attribute(fields.get(field).text(), anomalies);
+        let number = |field, anomalies: &mut _| attribute(not_negative(fields.get(field).integer()), anomalies);
+        let segment = NewSegment {
+            file_id,
+            start: interval.start,
+            end: interval.end,
+            url: text(Field::VideoUrl, &mut anomalies),
+            format: text(Field::FileFormat, &mut anomalies).map(|name| lower_case(name, format)),
+            task_id: text(Field::TaskId, &mut anomalies),
+            template_id: text(Field::RecordTempId, &mut anomalies),
+            bitrate_kbps: number(Field::RecordBps, &mut anomalies),
+            media_ms: attribute(milliseconds(fields.get(Field::Duration).integer()), &mut anomalies),
+            size_bytes: number(Field::FileSize, &mut anomalies),
+            // Last, because reading the others adds to it.
+            anomalies,
+        };
+        Ok(Notification::Segment { stream, segment })
+    }
+
+    fn hint<'a>(
+        &'a mut self,
+        kind: HintKind,
+        mut fields: Fields<'a>,
+        timestamp: Option<Timestamp>,
+    ) -> Result<Notification<'a>, Reason> {
+        let Decoder { rules, stream, texts, .. } = self;
+        let record_ended = kind == HintKind::RecordEnded;
+        // Event 332 says `domain` where the others say `app`.
+        if record_ended
+            && rules.key_parts == KeyParts::AppAppnameStreamId
+            && fields.read(Field::App, |literal| literal.is_absent())?
+        {
+            fields.substitute(Field::App, Field::Domain);
+        }
+        fields.unescape(rules.needed(if record_ended { RECORD_ENDED_FIELDS } else { PUSH_FIELDS }), texts)?;
+        rules.read_stream(&fields, stream)?;
+
+        let time = interval::time(fields.get(Field::EventTime)).ok_or(Reason::NoEventTime)?;
+        rules.check_clock(time.at, timestamp)?;
+        let mut anomalies = Anomalies::NONE;
+        if time.scaled {
+            anomalies.insert(Anomaly::TimeScaled);
+        }
+        // A recording task has no push: it may span many.
+        let push_id = if record_ended { None } else { attribute(fields.get(Field::Sequence).text(), &mut anomalies) };
+        Ok(Notification::Hint { stream, kind, push_id, at: time.at, anomalies })
+    }
+}
+
+impl Rules {
+    /// Returns the fields of the stream key and of the event.
+    fn needed(&self, event: &'static [Field]) -> impl Iterator<Item = Field> + Clone {
+        let key: &[Field] = match self.key_parts {
+            KeyParts::AppAppnameStreamId => &[Field::StreamId, Field::App, Field::Appname],
+            KeyParts::StreamId => &[Field::StreamId],
+        };
+        key.iter().chain(event).copied()
+    }
+
+    /// Reads the stream key (rule 7).
+    fn read_stream(&self, fields: &Fields<'_>, stream: &mut String) -> Result<(), Reason> {
+        // First, so that its absence is the reason whatever the other parts are.
+        let stream_id = fields.get(Field::StreamId).identity()?.ok_or(Reason::NoStream)?;
+        let (app, appname) = match self.key_parts {
+            KeyParts::AppAppnameStreamId => {
+                (fields.get(Field::App).identity()?, fields.get(Field::Appname).identity()?)
+            }
+            KeyParts::StreamId => (None, None),
+        };
+        stream.clear();
+        write_stream_key(stream, app.unwrap_or_default(), appname.unwrap_or_default(), stream_id);
+        Ok(())
+    }
+
+    /// Refuses what is further ahead of its record's timestamp than a clock may be (rule 17).
+    fn check_clock(&self, at: Timestamp, timestamp: Option<Timestamp>) -> Result<(), Reason> {
+        match timestamp {
+            Some(received) if at > received + self.max_clock_skew => Err(Reason::AheadOfClock),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Keeps an attribute if it could be read (rule 16).
+fn attribute<T>(read: Result<Option<T>, Unreadable>, anomalies: &mut Anomalies) -> Option<T> {
+    read.unwrap_or_else(|Unreadable| {
+        anomalies.insert(Anomaly::FieldUnreadable);
+        None
+    })
+}
+
+fn not_negative(read: Result<Option<i64>, Unreadable>) -> Result<Option<i64>, Unreadable> {
+    match read {
+        Ok(Some(..0)) => Err(Unreadable),
+        other => other,
+    }
+}
+
+fn milliseconds(read: Result<Option<i64>, Unreadable>) -> Result<Option<i64>, Unreadable> {
+    match not_negative(read)? {
+        Some(seconds) => seconds.checked_mul(1_000).map(Some).ok_or(Unreadable),
+        None => Ok(None),
+    }
+}
+
+/// Returns `text` in lower case; `buffer` is used only if it is not that already.
+fn lower_case<'a>(text: &'a str, buffer: &'a mut String) -> &'a str {
+    if text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        return text;
+    }
+    buffer.clear();
+    if text.is_ascii() {
+        buffer.push_str(text);
+        buffer.make_ascii_lowercase();
+    } else {
+        buffer.push_str(&text.to_lowercase());
+    }
+    buffer
+}

@@ -1,0 +1,86 @@
+//! Why a session is still open, and when it will close at the earliest.
+
+use super::grouper::Grouper;
+use super::session::{Publication, SessionId};
+use crate::time::Timestamp;
+use alloc::vec::Vec;
+
+/// What an open session waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Its next file may have begun within the gap and still be recording (rule 4).
+    NextFile,
+    /// The stream is off air: only notifications that are on their way (rule 5).
+    OffAir { since: Timestamp },
+    /// A push holds it open, for as long as one may (rule 5).
+    OnAir,
+    /// It may be published, and will be with the next transaction.
+    Nothing,
+}
+
+/// An open session and what it waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outlook {
+    /// The session as it stands.
+    pub session: Publication,
+    pub waiting: Waiting,
+    /// It closes when the watermark is greater, if nothing else arrives.
+    pub closes_after: Timestamp,
+}
+
+/// What has become of a session since it was last published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It stands as it was published.
+    Unchanged,
+    /// It has grown, or another one has taken it in: there is something to publish.
+    Changed,
+    /// It is no longer in memory: nothing that could still be accepted touches it.
+    Forgotten,
+}
+
+impl Grouper {
+    /// Returns what has become of a published session of `stream`.
+    pub fn fate(&self, stream: &str, id: SessionId) -> Fate {
+        let Some(number) = self.find_stream(stream) else { return Fate::Forgotten };
+        let timeline = &self.streams[number as usize];
+        for session in timeline.live.iter().chain(&timeline.frozen).map(|number| &self.sessions[*number as usize]) {
+            let is_absorbed =
+                session.past.as_ref().is_some_and(|past| past.absorbed.iter().any(|head| head.session_id == id));
+            let is_it = session.head().is_some_and(|head| head.session_id == id);
+            if is_absorbed || is_it && session.is_dirty() {
+                return Fate::Changed;
+            }
+            if is_it {
+                return Fate::Unchanged;
+            }
+        }
+        Fate::Forgotten
+    }
+
+    /// Returns all sessions that have something to publish, by stream and time, and what each waits for.
+    pub fn outlook(&self) -> Vec<Outlook> {
+        let waiting = |session: &Publication| {
+            let number = self.find_stream(&session.stream)?;
+            let timeline = &self.streams[number as usize];
+            let close = timeline.close_bound(session.head.end, &self.policy);
+            let waiting = if self.watermark().is_some_and(|watermark| watermark > close.bound) {
+                Waiting::Nothing
+            } else if close.held {
+                Waiting::OnAir
+            } else if close.bound < close.wait {
+                let since = timeline.hints.as_ref().and_then(|hints| hints.off_air_since());
+                since.map_or(Waiting::NextFile, |since| Waiting::OffAir { since })
+            } else {
+                Waiting::NextFile
+            };
+            Some((waiting, close.bound))
+        };
+        let open = self.open_sessions();
+        open.filter_map(|session| {
+            let (waiting, closes_after) = waiting(&session)?;
+            Some(Outlook { session, waiting, closes_after })
+        })
+        .collect()
+    }
+}

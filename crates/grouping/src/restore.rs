@@ -1,0 +1,197 @@
+//! Building the state of a partition again from what the changelog holds.
+//!
+//! Grouping is a function of the accepted set, so the segments are placed again in the order of acceptance, and what was
+//! published is laid over the result. Three things are not in the set and come from the published heads: that a session
+//! froze, and when; that a session had been published; that a session took in another which has yet to be withdrawn.
+//!
+//! A batch of the changelog may bring back segments that had been forgotten while others of the batch had not. Nothing
+//! alive touches them (rule 9), so they stand alone, and are dropped again without publishing anything.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::grouper::{Clock, Grouper};
+use super::hint::Pushes;
+use super::policy::Policy;
+use super::segment::{Offset, Segment};
+use super::session::{Head, SessionId};
+use super::timeline::{Session, SessionNo, StreamNo};
+use crate::time::Timestamp;
+
+/// What the changelog of a partition says, reduced by key.
+#[derive(Debug, Default)]
+pub struct Saved {
+    pub clock: Option<Clock>,
+    /// The watermark under which forgetting was last completed.
+    pub forgotten: Option<Timestamp>,
+    /// Accepted segments with their stream, in any order.
+    pub segments: Vec<(Arc<str>, Segment)>,
+    pub heads: Vec<SavedHead>,
+    pub hints: Vec<(Arc<str>, Pushes)>,
+}
+
+/// What was last published of a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SavedHead {
+    pub stream: Arc<str>,
+    pub head: Head,
+    /// The offset of the segment at which it froze.
+    pub frozen_at: Option<Offset>,
+}
+
+/// A frozen session that had been forgotten, and the offsets of those of its members that batches still hold.
+pub type Lingering = (SessionId, Vec<Offset>);
+
+/// The changelog contradicts itself: something else has written to it, or cut it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("published session {session_id} has its seed at offset {seed_offset}, which no session holds")]
+    HeadWithoutSeed { session_id: SessionId, seed_offset: Offset },
+    #[error("session with its seed at offset {seed_offset} was published as both {first} and {second}")]
+    TwoHeads { seed_offset: Offset, first: SessionId, second: SessionId },
+}
+
+impl Grouper {
+    /// Builds the state again. Returns it with the frozen sessions that had been forgotten already, and those of their
+    /// members that batches still hold.
+    ///
+    /// # Errors
+    ///
+    /// Published heads that fit no session: the caller stops, and writes nothing.
+    pub fn restore(policy: Policy, saved: Saved) -> Result<(Grouper, Vec<Lingering>), Error> {
+        let mut grouper = Grouper::new(policy);
+        let mut segments = saved.segments;
+        segments.sort_by_key(|(_, segment)| segment.offset());
+        let (frozen, heads): (Vec<_>, Vec<_>) = saved.heads.into_iter().partition(|saved| saved.frozen_at.is_some());
+        let mut frozen: Vec<SavedHead> = frozen;
+        // Those that one segment froze did so in time order.
+        frozen.sort_by_key(|saved| (saved.frozen_at, saved.head.start));
+        let mut frozen = frozen.into_iter().peekable();
+        let mut lingering = Vec::new();
+        for (stream, segment) in segments {
+            while let Some(next) = frozen.next_if(|next| next.frozen_at <= Some(segment.offset())) {
+                lingering.extend(grouper.freeze_again(next));
+            }
+            let number = grouper.find_stream(&stream).unwrap_or_else(|| grouper.add_stream(&stream));
+            let hash = grouper.file_hash(number, segment.file_id());
+            let segment = Arc::new(segment);
+            grouper.remember_file(number, hash, &segment);
+            grouper.place(number, segment, None);
+        }
+        for next in frozen {
+            lingering.extend(grouper.freeze_again(next));
+        }
+        for saved in heads {
+            grouper.lay_over(saved)?;
+        }
+        for (stream, pushes) in saved.hints {
+            let number = grouper.find_stream(&stream).unwrap_or_else(|| grouper.add_stream(&stream));
+            grouper.streams[number as usize].hints = Some(Box::new(pushes));
+            grouper.schedule_hints(number);
+            // Its sessions were queued as if nothing was known of the pushes.
+            for index in 0..grouper.streams[number as usize].live.len() {
+                let session = grouper.streams[number as usize].live[index];
+                grouper.schedule(session);
+            }
+        }
+        grouper.forgotten = saved.forgotten;
+        if let Some(forgotten) = saved.forgotten {
+            lingering.extend(grouper.forget_again(forgotten));
+        }
+        // Only now: by the watermark the hints of a stream that was just emptied could be dropped as well, and those the
+        // changelog still has.
+        grouper.clock = saved.clock;
+        Ok((grouper, lingering))
+    }
+
+    /// Returns the offsets of all remembered segments, sorted.
+    pub fn remembered_offsets(&self) -> Vec<Offset> {
+        let members = self.remembered().flat_map(|(_, session)| &session.members);
+        let mut offsets: Vec<Offset> = members.map(|segment| segment.offset()).collect();
+        offsets.sort_unstable();
+        offsets
+    }
+
+    /// Freezes what was published as `saved`: all that lies within its bounds, since it was one session then.
+    ///
+    /// If a batch has been deleted, only pieces are left of it. Returns it if nothing is.
+    fn freeze_again(&mut self, saved: SavedHead) -> Option<Lingering> {
+        let number = self.find_stream(&saved.stream).unwrap_or_else(|| self.add_stream(&saved.stream));
+        let range = self.lying_within(number, saved.head.start, saved.head.end);
+        let pieces: Vec<SessionNo> = self.streams[number as usize].live.drain(range).collect();
+        let mut whole: Option<Session> = None;
+        for piece in pieces {
+            let piece = self.sessions.remove(piece as usize);
+            match &mut whole {
+                Some(whole) => whole.absorb(piece),
+                None => whole = Some(piece),
+            }
+        }
+        let Some(mut session) = whole else { return Some((saved.head.session_id, Vec::new())) };
+        (session.start, session.end) = (saved.head.start, saved.head.end);
+        session.timer = Timestamp::MAX;
+        let past = session.past_mut();
+        past.frozen_at = saved.frozen_at;
+        past.head = Some(saved.head);
+        let session = self.sessions.insert(session) as SessionNo;
+        self.streams[number as usize].frozen.push(session);
+        self.schedule(session);
+        None
+    }
+
+    fn lying_within(&self, number: StreamNo, start: Timestamp, end: Timestamp) -> core::ops::Range<usize> {
+        let live = &self.streams[number as usize].live;
+        let from = live.partition_point(|session| self.sessions[*session as usize].start < start);
+        let count = live[from..].iter().take_while(|session| self.sessions[**session as usize].end <= end).count();
+        from..from + count
+    }
+
+    /// Gives a published head to the session that it belongs to, as its own or as one to be withdrawn.
+    fn lay_over(&mut self, saved: SavedHead) -> Result<(), Error> {
+        let SavedHead { stream, head, .. } = saved;
+        let lost = Error::HeadWithoutSeed { session_id: head.session_id, seed_offset: head.seed_offset };
+        let Some(number) = self.find_stream(&stream) else { return Err(lost) };
+        let live = &self.streams[number as usize].live;
+        // Sessions only grow: the one that was published lies within one that lives.
+        let after = live.partition_point(|session| self.sessions[*session as usize].start <= head.start);
+        let Some(session) = after.checked_sub(1).and_then(|index| live.get(index)).copied() else { return Err(lost) };
+        let session = &mut self.sessions[session as usize];
+        if !session.members.iter().any(|member| member.offset() == head.seed_offset) {
+            return Err(lost);
+        }
+        if session.seed().offset() != head.seed_offset {
+            session.past_mut().absorbed.push(head);
+            return Ok(());
+        }
+        let seed_offset = head.seed_offset;
+        let second = head.session_id;
+        match session.past_mut().head.replace(head) {
+            Some(first) => Err(Error::TwoHeads { seed_offset, first: first.session_id, second }),
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets again what had been forgotten, and publishes nothing.
+    fn forget_again(&mut self, forgotten: Timestamp) -> Vec<Lingering> {
+        let mut lingering = Vec::new();
+        for number in self.numbers_in_order() {
+            // A continued session outlives its own bound, so its bound is asked for before anything is dropped.
+            let session = &self.sessions[number as usize];
+            let bound = self.next_bound(number).max(self.policy.forget_bound(session.end, self.gap_of(number)));
+            if bound >= forgotten {
+                continue;
+            }
+            if let (Some(head), Some(_)) = (session.head(), session.frozen_at()) {
+                let members = session.members.iter().map(|segment| segment.offset()).collect();
+                lingering.push((head.session_id, members));
+            }
+            self.forget(number);
+        }
+        lingering
+    }
+
+    fn gap_of(&self, number: SessionNo) -> crate::time::Millis {
+        self.streams[self.sessions[number as usize].stream as usize].gap
+    }
+}

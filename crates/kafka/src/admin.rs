@@ -1,0 +1,259 @@
+//! What topics are like, and making them.
+//!
+//! For the checks at start and for the commands of an operator, never for the data path: each question waits for its
+//! answer. Which topics there should be, and how they should be configured, is said elsewhere.
+
+use std::collections::btree_map::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
+use rdkafka::types::RDKafkaRespErr;
+
+use super::Cause;
+use super::context::{PlainContext, Reports, is_refusal};
+use super::settings::Settings;
+
+/// Tells what to do when a question about topics was not answered, or a topic not made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody answered in time: try again later (exit 69).
+    #[error("could not {doing}")]
+    Away {
+        doing: String,
+        #[source]
+        source: Cause,
+    },
+
+    /// A password, certificate or permission is wrong: a person has to repair it (exit 78).
+    #[error("broker refuses this client: {reason}")]
+    Refused { reason: String },
+
+    /// The cluster does not make this topic: its name, partitions, replicas or settings are not possible there.
+    #[error("cannot {doing}")]
+    Impossible {
+        doing: String,
+        #[source]
+        source: Cause,
+    },
+}
+
+/// A topic as the cluster has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    pub name: String,
+    pub partitions: u32,
+    pub replicas: u32,
+    /// Settings by name, those that were never set with their defaults: `cleanup.policy`, `max.message.bytes`…
+    pub settings: BTreeMap<String, String>,
+}
+
+/// A topic to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTopicSettings {
+    pub name: String,
+    pub partitions: u32,
+    /// `None`: as many as the cluster's default.
+    pub replicas: Option<u32>,
+    pub settings: Vec<(String, String)>,
+}
+
+/// Whether a topic was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Creation {
+    Created,
+    Existed,
+}
+
+/// A client that describes and creates topics.
+pub struct Admin {
+    client: AdminClient<PlainContext>,
+    /// Asks for metadata. Not rdkafka's admin client: that is a producer, for which a broker may make the topic, and
+    /// nobody can poll it for the reason of a refusal.
+    asker: BaseConsumer<PlainContext>,
+    reports: Arc<Reports>,
+    timeout: Duration,
+}
+
+impl Admin {
+    /// Creates the client; every question may take `timeout`.
+    pub fn new(settings: &Settings, timeout: Duration) -> Result<Admin, Error> {
+        let reports = Arc::new(Reports::default());
+        let context = || PlainContext { reports: Arc::clone(&reports) };
+        let create = || -> KafkaResult<Admin> {
+            let client = settings.admin().create_with_context(context())?;
+            let asker = settings.probe().create_with_context(context())?;
+            Ok(Admin { client, asker, reports: Arc::clone(&reports), timeout })
+        };
+        create().map_err(|error| Error::Impossible {
+            doing: "create the client that asks for topics".to_owned(),
+            source: error.into(),
+        })
+    }
+
+    /// Returns a topic, or `None` if the cluster has none of that name.
+    pub fn topic(&self, name: &str) -> Result<Option<Topic>, Error> {
+        let doing = || format!("describe topic {name:?}");
+        let metadata = self.metadata(name).map_err(|error| self.sort(doing(), error))?;
+        let Some(found) = metadata.topics().iter().find(|topic| topic.name() == name) else { return Ok(None) };
+        match found.error() {
+            None | Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR) => {}
+            Some(
+                RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+                | RDKafkaRespErr::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
+            ) => return Ok(None),
+            Some(error) => return Err(self.sort(doing(), KafkaError::MetadataFetch(error.into()))),
+        }
+        let partitions = found.partitions();
+        let settings = self.settings_of(name).map_err(|error| self.sort(doing(), error))?;
+        if settings.is_empty() {
+            // rdkafka drops the broker's error: a topic without settings is one whose settings we may not see. Taken as it
+            // comes, every one of them would seem to be wrong.
+            let reason = format!("it does not show the settings of topic {name:?}: allow DescribeConfigs on it");
+            return Err(Error::Refused { reason });
+        }
+        Ok(Some(Topic {
+            name: name.to_owned(),
+            partitions: partitions.len() as u32,
+            replicas: partitions.first().map_or(0, |partition| partition.replicas().len() as u32),
+            settings,
+        }))
+    }
+
+    /// Makes a topic, unless it exists: then nothing is changed.
+    pub fn create(&self, topic: &NewTopicSettings) -> Result<Creation, Error> {
+        let doing = || format!("create topic {:?}", topic.name);
+        // -1: the cluster's default.
+        let replicas = topic.replicas.map_or(-1, |replicas| replicas as i32);
+        let replication = TopicReplication::Fixed(replicas);
+        let mut new = NewTopic::new(&topic.name, topic.partitions as i32, replication);
+        for (name, value) in &topic.settings {
+            new = new.set(name, value);
+        }
+        // Before anything is made: only this client says why a login fails.
+        self.metadata(&topic.name).map_err(|error| self.sort(doing(), error))?;
+        let results = wait(self.client.create_topics([&new], &self.options()));
+        match results.map_err(|error| self.sort(doing(), error))?.pop() {
+            Some(Ok(_)) => {
+                self.wait_for(&topic.name);
+                Ok(Creation::Created)
+            }
+            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(Creation::Existed),
+            Some(Err((_, code))) => Err(self.sort(doing(), KafkaError::AdminOp(code))),
+            None => Err(self.sort(doing(), KafkaError::Canceled)),
+        }
+    }
+
+    /// Waits until the broker that we ask knows of a topic that the controller has made: it learns of it a moment later.
+    fn wait_for(&self, topic: &str) {
+        let deadline = Instant::now() + self.timeout;
+        let is_known = || {
+            let metadata = self.metadata(topic);
+            metadata.is_ok_and(|found| found.topics().iter().any(|found| found.error().is_none()))
+        };
+        while !is_known() && Instant::now() < deadline {
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    /// Asks in slices, since the reason for a refusal comes only by polling.
+    fn metadata(&self, topic: &str) -> KafkaResult<Metadata> {
+        const SLICE: Duration = Duration::from_millis(500);
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            let result = self.asker.fetch_metadata(Some(topic), remaining.min(SLICE));
+            if result.is_err() {
+                self.serve();
+            }
+            if result.is_ok() || self.reports.refusal().is_some() || Instant::now() >= deadline {
+                return result;
+            }
+        }
+    }
+
+    /// Serves errors for a moment.
+    fn serve(&self) {
+        for _ in 0..10 {
+            // The context has taken the error already.
+            drop(self.asker.poll(Duration::from_millis(1)));
+        }
+    }
+
+    /// Asks again when the connection broke, which librdkafka does for metadata and not for this.
+    fn settings_of(&self, name: &str) -> KafkaResult<BTreeMap<String, String>> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            match self.describe(name) {
+                Err(KafkaError::AdminOp(RDKafkaErrorCode::BrokerTransportFailure)) if Instant::now() < deadline => {
+                    self.serve();
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn describe(&self, name: &str) -> KafkaResult<BTreeMap<String, String>> {
+        let described = wait(self.client.describe_configs([&ResourceSpecifier::Topic(name)], &self.options()))?;
+        let mut settings = BTreeMap::new();
+        for resource in described {
+            for entry in resource.map_err(KafkaError::AdminOp)?.entries {
+                if let Some(value) = entry.value {
+                    settings.insert(entry.name, value);
+                }
+            }
+        }
+        Ok(settings)
+    }
+
+    fn options(&self) -> AdminOptions {
+        AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout))
+    }
+
+    fn sort(&self, doing: String, error: KafkaError) -> Error {
+        use RDKafkaErrorCode as Code;
+        self.serve();
+        if let Some(reason) = self.reports.refusal() {
+            return Error::Refused { reason };
+        }
+        let code = match &error {
+            KafkaError::AdminOp(code) => Some(*code),
+            other => other.rdkafka_error_code(),
+        };
+        match code {
+            Some(code) if is_refusal(code) => Error::Refused { reason: error.to_string() },
+            Some(
+                Code::InvalidTopic
+                | Code::InvalidPartitions
+                | Code::InvalidReplicationFactor
+                | Code::InvalidConfig
+                | Code::InvalidRequest
+                | Code::PolicyViolation,
+            ) => Error::Impossible { doing, source: error.into() },
+            _ => Error::Away { doing, source: error.into() },
+        }
+    }
+}
+
+/// Waits for an answer that another thread of librdkafka brings.
+fn wait<T>(answer: impl Future<Output = KafkaResult<T>>) -> KafkaResult<T> {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Unpark>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut answer = std::pin::pin!(answer);
+    loop {
+        if let std::task::Poll::Ready(result) = answer.as_mut().poll(&mut context) {
+            return result;
+        }
+        // The request has a timeout, so the answer comes.
+        std::thread::park();
+    }
+}

@@ -1,0 +1,403 @@
+//! The group consumer: the input, in order, from where it was told to start.
+//!
+//! Knows which partitions are ours, which of them run, and the next offset to hand out of each. Decides nothing about
+//! records and commits nothing: offsets travel in the transaction.
+//!
+//! # Invariants
+//!
+//! * A record is handed out only for a partition that runs, and never one below its next offset: librdkafka may resume
+//!   from a stale offset. Gaps are legal, since transaction markers take offsets.
+//! * A partition is ours until the poll after [`Input::Revoked`], or until [`Input::Lost`]. Both move
+//!   [`Consumer::departures`], so that a transaction begun before is refused even if the partition came back.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::collections::btree_map::BTreeMap;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::context::{Change, GroupContext, Reports, is_refusal, unassign};
+use super::settings::Settings;
+use super::{Cause, Input, KnownEnds, Record, native};
+use crate::fault::{failpoint, weakness};
+
+/// How long a seek may wait for librdkafka to have started the partition; it takes milliseconds.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Tells the worker what to do when the input could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody answered in time: ask again.
+    #[error("could not {doing} of partition {partition} in time")]
+    Retry {
+        doing: &'static str,
+        partition: i32,
+        #[source]
+        source: Cause,
+    },
+
+    /// The client is of no more use: drop all memory and rebuild the worker.
+    #[error("could not {doing}")]
+    Rebuild {
+        doing: &'static str,
+        #[source]
+        source: Cause,
+    },
+
+    /// A password, certificate, permission or topic is wrong: stop, a person has to repair it (exit 78).
+    #[error("broker refuses this client: {reason}")]
+    Refused { reason: String },
+
+    /// The offset to read from is not in the log any more: stop, and write nothing more (exit 70).
+    ///
+    /// The log was truncated, or retention overtook us: records are missing that nobody can bring back.
+    #[error("cannot read on: the input has no record at the offset to read from")]
+    Stop {
+        #[source]
+        source: Cause,
+    },
+}
+
+#[cfg(debug_assertions)]
+impl From<failpoint::Injected> for Error {
+    fn from(injected: failpoint::Injected) -> Error {
+        Error::Rebuild { doing: "pass a failpoint", source: injected.into() }
+    }
+}
+
+/// The consumer of the input topic.
+pub struct Consumer {
+    base: BaseConsumer<GroupContext>,
+    topic: String,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Our partitions; `None`: not started.
+    owned: BTreeMap<i32, Option<Running>>,
+    /// Revoked, to be given away by the next poll.
+    leaving: Option<Vec<i32>>,
+    /// Losses that librdkafka reported without a rebalance.
+    lost: VecDeque<Vec<i32>>,
+    /// How often partitions left us.
+    departures: u64,
+}
+
+/// A partition whose records flow.
+struct Running {
+    /// The next offset to hand out.
+    next: i64,
+    /// Whether the end of the log was seen since the start.
+    ended: bool,
+}
+
+impl Consumer {
+    /// Joins the group. Partitions come by [`Consumer::poll`].
+    pub fn join(settings: &Settings, topic: &str, reports: Arc<Reports>) -> Result<Consumer, Error> {
+        let create = || -> KafkaResult<BaseConsumer<GroupContext>> {
+            let base: BaseConsumer<GroupContext> =
+                settings.consumer().create_with_context(GroupContext::new(reports, topic))?;
+            base.subscribe(&[topic])?;
+            Ok(base)
+        };
+        let base = create().map_err(|error| Error::Rebuild { doing: "create the consumer", source: error.into() })?;
+        Ok(Consumer { base, topic: topic.to_owned(), state: RefCell::default() })
+    }
+
+    /// See [`super::Broker::poll`].
+    pub fn poll(&self, timeout: Duration) -> Result<Input<'_>, Error> {
+        self.give_away()?;
+        let deadline = Instant::now() + timeout;
+        let mut remaining = timeout;
+        loop {
+            if let Some(input) = self.next_change()? {
+                return Ok(input);
+            }
+            if let Some(reason) = self.base.context().reports.refusal() {
+                return Err(Error::Refused { reason });
+            }
+            match self.base.poll(remaining) {
+                Some(Ok(message)) if self.wants(&message) => {
+                    return Ok(Input::Record(Record::from_message(native::Message::new(message))));
+                }
+                Some(Err(error)) => self.note(error)?,
+                Some(Ok(_)) | None => {}
+            }
+            let now = Instant::now();
+            if now >= deadline {
+                return Ok(self.next_change()?.unwrap_or(Input::Idle));
+            }
+            remaining = deadline - now;
+        }
+    }
+
+    /// Lets the records of a partition flow from `offset` on.
+    pub fn start(&self, partition: i32, offset: i64) -> Result<(), Error> {
+        let rebuild = |source| Error::Rebuild { doing: "start a partition", source };
+        match self.state.borrow_mut().owned.get_mut(&partition) {
+            Some(entry) => *entry = Some(Running { next: offset, ended: false }),
+            None => return Err(rebuild(format!("partition {partition} is not ours").into())),
+        }
+        failpoint::reach!("seek.before");
+        self.resume_at(partition, offset).map_err(|error| rebuild(error.into()))?;
+        failpoint::reach!("seek.after");
+        Ok(())
+    }
+
+    /// Seeks, resumes, and seeks again.
+    ///
+    /// What it was assigned at can be a guess from before the beginning of the log: one fetch from there, and the broker's
+    /// refusal stops the worker even if it comes after the seek. A partition that resumes may still start from a stale offset.
+    fn resume_at(&self, partition: i32, offset: i64) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))?;
+        self.seek(&list)?;
+        self.base.resume(&list)?;
+        self.seek(&list)
+    }
+
+    /// Seeks the one partition in `list`.
+    fn seek(&self, list: &TopicPartitionList) -> KafkaResult<()> {
+        let deadline = Instant::now() + SEEK_TIMEOUT;
+        loop {
+            let seek = self.base.seek_partitions(list.clone(), SEEK_TIMEOUT)?;
+            let result = seek.elements().first().map_or(Ok(()), |element| element.error());
+            match result {
+                Ok(()) => return Ok(()),
+                // An assignment is carried out by another thread, which tells nobody when it is.
+                Err(error) if is_too_early(&error) && Instant::now() < deadline => {
+                    thread::park_timeout(Duration::from_millis(2));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Returns the group's committed offsets, `None` for a partition without one.
+    ///
+    /// Offsets of undecided transactions are not read: librdkafka asks again until `timeout`.
+    pub fn committed(&self, partitions: &[i32], timeout: Duration) -> KafkaResult<BTreeMap<i32, Option<i64>>> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            list.add_partition(&self.topic, *partition);
+        }
+        let answer = self.base.committed_offsets(list, timeout)?;
+        let mut committed = BTreeMap::new();
+        for element in answer.elements() {
+            element.error()?;
+            let offset = match element.offset() {
+                Offset::Offset(offset) => Some(offset),
+                _ => None,
+            };
+            committed.insert(element.partition(), offset);
+        }
+        Ok(committed)
+    }
+
+    /// Returns the next offset that the client would read of a running partition, past markers and aborted records.
+    ///
+    /// `None` until a record, a marker or the end of the log was seen since the start: librdkafka has no position then.
+    pub fn position(&self, partition: i32) -> Option<i64> {
+        let state = self.state.borrow();
+        let running = state.owned.get(&partition)?.as_ref()?;
+        let positions = self.base.position().ok()?;
+        match positions.find_partition(&self.topic, partition)?.offset() {
+            Offset::Offset(position) => Some(position.max(running.next)),
+            // The log ends where we started.
+            _ => running.ended.then_some(running.next),
+        }
+    }
+
+    /// Returns how often partitions left us so far.
+    pub fn departures(&self) -> u64 {
+        self.state.borrow().departures
+    }
+
+    /// Returns what proves to the coordinator who we are, if a transaction over `offsets` may commit.
+    ///
+    /// `departures` is their number when the transaction began.
+    ///
+    /// # Errors
+    ///
+    /// What the transaction would have got wrong, for people. The broker would notice a stale generation, but never that
+    /// a partition is not ours: a member that has rejoined could turn the group's offset back.
+    pub fn guard(&self, departures: u64, offsets: &[(i32, i64)]) -> Result<ConsumerGroupMetadata, String> {
+        let state = self.state.borrow();
+        if weakness::lacks("guard") {
+            return self.base.group_metadata().ok_or_else(|| "the consumer has no group".to_owned());
+        }
+        if state.departures != departures {
+            return Err("a partition was revoked or lost since the transaction began".to_owned());
+        }
+        if let Some((partition, _)) = offsets.iter().find(|(partition, _)| !state.owned.contains_key(partition)) {
+            return Err(format!("partition {partition} is not ours"));
+        }
+        let member = native::membership(&self.base).is_some_and(|own| own.is_member());
+        if !member || self.base.assignment_lost() {
+            return Err("the coordinator has taken us out of the group".to_owned());
+        }
+        self.base.group_metadata().ok_or_else(|| "the consumer has no group".to_owned())
+    }
+
+    /// Returns generation and member id.
+    pub fn membership(&self) -> Option<(i32, String)> {
+        native::membership(&self.base).map(|own| (own.generation, own.member))
+    }
+
+    /// Returns the ends of a partition's log as of the last statistics.
+    pub fn known_ends(&self, partition: i32) -> Option<KnownEnds> {
+        self.base.context().ends(partition)
+    }
+
+    /// Returns whether a partition is ours.
+    pub fn owns(&self, partition: i32) -> bool {
+        self.state.borrow().owned.contains_key(&partition)
+    }
+
+    /// Gives away what was revoked.
+    fn give_away(&self) -> Result<(), Error> {
+        let Some(leaving) = self.state.borrow_mut().leaving.take() else { return Ok(()) };
+        let mut list = TopicPartitionList::with_capacity(leaving.len());
+        for partition in &leaving {
+            list.add_partition(&self.topic, *partition);
+        }
+        self.forget(&leaving);
+        unassign(&self.base, &list)
+            .map_err(|error| Error::Rebuild { doing: "give partitions away", source: error.into() })?;
+        failpoint::reach!("leave.after");
+        Ok(())
+    }
+
+    /// Returns the next change of the assignment, if there was one.
+    fn next_change(&self) -> Result<Option<Input<'static>>, Error> {
+        if let Some(partitions) = self.state.borrow_mut().lost.pop_front() {
+            return Ok(Some(Input::Lost(partitions)));
+        }
+        match self.base.context().next_change() {
+            None => Ok(None),
+            Some(Change::Assigned(partitions)) => {
+                let mut state = self.state.borrow_mut();
+                state.owned.extend(partitions.iter().map(|partition| (*partition, None)));
+                Ok(Some(Input::Assigned(partitions)))
+            }
+            Some(Change::Revoked(mut partitions)) => {
+                let mut state = self.state.borrow_mut();
+                state.leaving = Some(partitions.clone());
+                partitions.retain(|partition| state.owned.contains_key(partition));
+                Ok(Some(Input::Revoked(partitions)))
+            }
+            Some(Change::Lost(partitions)) => {
+                let lost = self.forget(&partitions);
+                Ok((!lost.is_empty()).then_some(Input::Lost(lost)))
+            }
+            Some(Change::Failed(error)) => Err(Error::Rebuild { doing: "answer a rebalance", source: error.into() }),
+        }
+    }
+
+    /// Drops partitions; returns those that were ours.
+    fn forget(&self, partitions: &[i32]) -> Vec<i32> {
+        let mut state = self.state.borrow_mut();
+        let gone: Vec<i32> =
+            partitions.iter().copied().filter(|partition| state.owned.remove(partition).is_some()).collect();
+        if !gone.is_empty() {
+            state.departures += 1;
+        }
+        gone
+    }
+
+    /// Returns whether a record is the next one of a partition that runs, or after it.
+    fn wants(&self, message: &BorrowedMessage<'_>) -> bool {
+        let mut state = self.state.borrow_mut();
+        match state.owned.get_mut(&message.partition()) {
+            Some(Some(running)) if message.offset() >= running.next => {
+                running.next = message.offset() + 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Sorts an error. What librdkafka repairs by itself was counted by the context and is nothing here.
+    fn note(&self, error: KafkaError) -> Result<(), Error> {
+        use RDKafkaErrorCode as Code;
+        let reports = &self.base.context().reports;
+        if let KafkaError::PartitionEOF(partition) = error {
+            if let Some(Some(running)) = self.state.borrow_mut().owned.get_mut(&partition) {
+                running.ended = true;
+            }
+            return Ok(());
+        }
+        match (error.rdkafka_error_code(), &error) {
+            // We are out of the group; the rebalance that says so comes later.
+            (Some(Code::PollExceeded), _) => {
+                let owned: Vec<i32> = self.state.borrow().owned.keys().copied().collect();
+                let lost = self.forget(&owned);
+                if !lost.is_empty() {
+                    self.state.borrow_mut().lost.push_back(lost);
+                }
+                Ok(())
+            }
+            (Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset | Code::LogTruncation), _) => {
+                Err(Error::Stop { source: reports.last().into() })
+            }
+            (Some(code), _) if is_refusal(code) => {
+                // Without a count it was an outage in the middle of a login.
+                reports.refusal().map_or(Ok(()), |reason| Err(Error::Refused { reason }))
+            }
+            (Some(Code::Fatal | Code::Fenced), _) | (_, KafkaError::MessageConsumptionFatal(_)) => {
+                Err(Error::Rebuild { doing: "read the input", source: error.into() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        // The client polls until it has left the group; nobody will answer a revocation then.
+        self.base.context().close();
+        // One that waits for its answer already would keep it from leaving for ever.
+        if let Err(error) = self.give_away() {
+            tracing::warn!(error = &error as &dyn std::error::Error, "cannot give partitions away");
+        }
+    }
+}
+
+/// Returns whether a seek came before librdkafka had started the partition.
+fn is_too_early(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(Code::State | Code::PreviousInProgress | Code::UnknownPartition | Code::InProgress)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_already_is_neither_revoked_nor_lost_again() {
+        let settings = Settings::new("127.0.0.1:1", "group", "worker");
+        let consumer = Consumer::join(&settings, "input", Arc::default()).unwrap();
+        let next = |change| {
+            consumer.base.context().change(change);
+            consumer.next_change().unwrap()
+        };
+        assert!(matches!(next(Change::Assigned(vec![0, 1])), Some(Input::Assigned(assigned)) if assigned == [0, 1]));
+        assert!(matches!(next(Change::Lost(vec![0])), Some(Input::Lost(lost)) if lost == [0]));
+        assert!(next(Change::Lost(vec![0])).is_none());
+        assert_eq!(consumer.departures(), 1);
+        assert!(matches!(next(Change::Revoked(vec![0, 1])), Some(Input::Revoked(revoked)) if revoked == [1]));
+        // librdkafka waits for an answer for both.
+        assert_eq!(consumer.state.borrow().leaving, Some(vec![0, 1]));
+        consumer.state.borrow_mut().leaving = None;
+    }
+}

@@ -1,0 +1,457 @@
+//! Restoring partitions from the changelog, in slices, several at a time.
+//!
+//! Hands out bytes; what they mean, and whether they agree with the group's offset, is the worker's to say.
+//!
+//! # The model
+//!
+//! ```text
+//!   begin ─▶ Asking ──committed offset, then log ends──▶ Reading ──next offset ≥ log end──▶ restored
+//! ```
+//!
+//! The order matters twice. The committed offset is asked for first, and only a *stable* one counts: librdkafka does not
+//! get the offset while a transaction over it is open. Then everything that the previous owner committed lies below the
+//! log end, which is asked for next, by a client that counts open transactions too. The reader itself sees committed
+//! records only and may have to wait at an open transaction until the coordinator decides it.
+//!
+//! # Invariants
+//!
+//! * A partition is restored when the reader's next offset has reached the log end as it was at the beginning. The end
+//!   that the reader itself reports is not enough: it stops at the first open transaction. Nor is the last record's
+//!   offset: a log may end in markers, or in records of an aborted transaction, or have been compacted away.
+//! * Records of a partition are applied in log order.
+
+use std::collections::btree_map::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::consumer::Consumer;
+use super::context::{PlainContext, Reports, is_refusal};
+use super::settings::Settings;
+use super::{Apply, Cause, LogEnds};
+use crate::fault::{failpoint, weakness};
+
+/// How long one question to a broker may hold up the worker; a slower answer is asked for again.
+const ASK_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How far the restores under way are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The partitions that this step completed.
+    pub restored: Vec<Restored>,
+    /// Offsets still to be read, over all partitions under way: an upper bound of the records.
+    pub remaining: u64,
+}
+
+/// A partition whose changelog was read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restored {
+    pub partition: i32,
+    /// The group's committed offset, `None` if it has none. The worker compares it with what the changelog says.
+    pub committed: Option<i64>,
+    /// How many changelog records were applied.
+    pub records: u64,
+}
+
+/// Tells the worker what to do when a partition could not be restored.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody answered for longer than patience allows: exit, and let the supervisor try again (exit 69).
+    #[error("could not restore partition {partition}: no answer for {waited:?} while asking for {asking}")]
+    Away {
+        partition: i32,
+        asking: &'static str,
+        waited: Duration,
+        #[source]
+        source: Option<Cause>,
+    },
+
+    /// The changelog has fewer partitions than the input: stop, a person has to add some (exit 78).
+    #[error(
+        "{topic} has no partition {partition}, and the input has one: give it as many, as `livesession config check --online` \
+         says"
+    )]
+    NoPartition { topic: String, partition: i32 },
+
+    /// A transaction in the changelog was not decided in time (exit 69).
+    ///
+    /// Longer than the transaction timeout and the broker's sweep: it is hanging, and an operator has to abort it.
+    #[error(
+        "could not restore partition {partition}: a transaction in the changelog has been open for {waited:?} \
+         (next offset {next}, log end {end})"
+    )]
+    Stuck { partition: i32, next: i64, end: i64, waited: Duration },
+
+    /// The client is of no more use: drop all memory and rebuild the worker.
+    #[error("could not read the changelog")]
+    Rebuild {
+        #[source]
+        source: Cause,
+    },
+
+    /// A password, certificate or permission is wrong: stop, a person has to repair it (exit 78).
+    #[error("broker refuses this client: {reason}")]
+    Refused { reason: String },
+
+    /// The changelog holds what we never write: stop, and write nothing more (exit 70).
+    #[error("cannot restore partition {partition}: changelog record at offset {offset} {problem}")]
+    Stop { partition: i32, offset: i64, problem: &'static str },
+}
+
+#[cfg(debug_assertions)]
+impl From<failpoint::Injected> for Error {
+    fn from(injected: failpoint::Injected) -> Error {
+        Error::Rebuild { source: injected.into() }
+    }
+}
+
+/// A client that asks for log ends, open transactions included.
+pub struct Probe {
+    base: BaseConsumer<PlainContext>,
+}
+
+impl Probe {
+    pub fn new(settings: &Settings, reports: Arc<Reports>) -> KafkaResult<Probe> {
+        Ok(Probe { base: settings.probe().create_with_context(PlainContext { reports })? })
+    }
+
+    /// Returns the first and the next offset of a log. Costs a round trip.
+    pub fn log_ends(&self, topic: &str, partition: i32, timeout: Duration) -> KafkaResult<LogEnds> {
+        log_ends(&self.base, topic, partition, timeout)
+    }
+
+    /// Serves what the client has to say.
+    pub fn serve(&self) {
+        serve(&self.base);
+    }
+}
+
+/// Asks for the ends of a log as the client sees them: one that reads committed records sees the last stable offset.
+fn log_ends(base: &BaseConsumer<PlainContext>, topic: &str, partition: i32, timeout: Duration) -> KafkaResult<LogEnds> {
+    let (start, end) = base.fetch_watermarks(topic, partition, timeout)?;
+    Ok(LogEnds { start, end })
+}
+
+/// The restores under way.
+pub struct Restore {
+    reader: BaseConsumer<PlainContext>,
+    reports: Arc<Reports>,
+    topic: String,
+    patience: Duration,
+    partitions: BTreeMap<i32, Partition>,
+}
+
+/// A partition under way.
+struct Partition {
+    phase: Phase,
+    /// When something last moved.
+    since: Instant,
+    /// Transport errors reported until then: more of them mean that it is the broker that hangs.
+    outages: u64,
+    records: u64,
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    Asking,
+    Reading { committed: Option<i64>, next: i64, end: i64 },
+}
+
+impl Restore {
+    /// Creates the reader of the changelog topic.
+    pub fn new(settings: &Settings, topic: &str, reports: Arc<Reports>) -> KafkaResult<Restore> {
+        let reader = settings.reader().create_with_context(PlainContext { reports: Arc::clone(&reports) })?;
+        Ok(Restore {
+            reader,
+            reports,
+            topic: topic.to_owned(),
+            patience: settings.restore_patience(),
+            partitions: BTreeMap::new(),
+        })
+    }
+
+    /// Replaces how long nothing may move.
+    pub fn with_patience(self, patience: Duration) -> Restore {
+        Restore { patience, ..self }
+    }
+
+    /// Begins to restore a partition, from the beginning if it was under way.
+    pub fn begin(&mut self, partition: i32) -> Result<(), Error> {
+        failpoint::reach!("restore.before");
+        self.cancel(partition)?;
+        let entry = Partition { phase: Phase::Asking, since: Instant::now(), outages: self.outages(), records: 0 };
+        self.partitions.insert(partition, entry);
+        Ok(())
+    }
+
+    /// Drops a partition, if it is under way.
+    pub fn cancel(&mut self, partition: i32) -> Result<(), Error> {
+        let entry = self.partitions.remove(&partition);
+        if entry.is_some_and(|entry| matches!(entry.phase, Phase::Reading { .. })) {
+            self.stop_reading(&[partition])?;
+        }
+        Ok(())
+    }
+
+    /// Drops every partition for which `keep` is false.
+    pub fn retain(&mut self, keep: impl Fn(i32) -> bool) -> Result<(), Error> {
+        let gone: Vec<i32> = self.partitions.keys().copied().filter(|partition| !keep(*partition)).collect();
+        gone.into_iter().try_for_each(|partition| self.cancel(partition))
+    }
+
+    /// Returns whether nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.partitions.is_empty()
+    }
+
+    /// Serves what the reader has to say between restores.
+    pub fn serve(&self) {
+        if self.is_idle() {
+            serve(&self.reader);
+        }
+    }
+
+    /// Goes on for about `budget`. `group` knows the committed offsets, `probe` the log ends.
+    pub fn step(
+        &mut self,
+        group: &Consumer,
+        probe: &Probe,
+        budget: Duration,
+        apply: &mut Apply<'_>,
+    ) -> Result<Progress, Error> {
+        let deadline = Instant::now() + budget;
+        let mut restored = Vec::new();
+        if self.is_idle() {
+            return Ok(Progress::default());
+        }
+        self.ask(group, probe)?;
+        loop {
+            self.collect(&mut restored)?;
+            let now = Instant::now();
+            if now >= deadline || !self.partitions.values().any(Partition::is_reading) {
+                break;
+            }
+            self.read(deadline - now, apply)?;
+        }
+        self.check_patience()?;
+        if let Some(reason) = self.reports.refusal() {
+            return Err(Error::Refused { reason });
+        }
+        Ok(Progress { restored, remaining: self.partitions.values().map(Partition::remaining).sum() })
+    }
+
+    /// Asks for the committed offsets, then for the log ends of the partitions whose offset is known.
+    fn ask(&mut self, group: &Consumer, probe: &Probe) -> Result<(), Error> {
+        let asking: Vec<i32> =
+            self.partitions.iter().filter(|(_, entry)| !entry.is_reading()).map(|(partition, _)| *partition).collect();
+        if asking.is_empty() {
+            return Ok(());
+        }
+        let committed = match group.committed(&asking, ASK_TIMEOUT) {
+            Ok(committed) => committed,
+            Err(error) => return self.unanswered(error),
+        };
+        failpoint::reach!("restore.offset");
+        let mut list = TopicPartitionList::new();
+        for (partition, committed) in committed {
+            let ends = if weakness::lacks("log_end") {
+                log_ends(&self.reader, &self.topic, partition, ASK_TIMEOUT)
+            } else {
+                probe.log_ends(&self.topic, partition, ASK_TIMEOUT)
+            };
+            let LogEnds { start, end } = match ends {
+                Ok(ends) => ends,
+                Err(error) => {
+                    self.unanswered(error)?;
+                    // The next question would hold up the worker as long.
+                    break;
+                }
+            };
+            failpoint::reach!("restore.end");
+            let outages = self.outages();
+            let Some(entry) = self.partitions.get_mut(&partition) else { continue };
+            entry.phase = Phase::Reading { committed, next: start, end };
+            entry.since = Instant::now();
+            entry.outages = outages;
+            if start < end {
+                // Not `Beginning`: a client that just connected takes half a second more to find that out.
+                list.add_partition_offset(&self.topic, partition, Offset::Offset(start)).map_err(rebuild)?;
+            }
+        }
+        if list.count() > 0 { self.reader.incremental_assign(&list).map_err(rebuild) } else { Ok(()) }
+    }
+
+    /// Reads for at most `timeout`, until a record, a partition's end or nothing came.
+    fn read(&mut self, timeout: Duration, apply: &mut Apply<'_>) -> Result<(), Error> {
+        match self.reader.poll(timeout) {
+            Some(Ok(record)) => {
+                let outages = self.reports.counts().transport;
+                let Some(entry) = self.partitions.get_mut(&record.partition()) else { return Ok(()) };
+                entry.apply(&record, outages, apply)
+            }
+            // Only now the position is past the markers and aborted records after the last record.
+            Some(Err(KafkaError::PartitionEOF(_))) | None => self.look_at_positions(),
+            Some(Err(error)) => self.sort(error),
+        }
+    }
+
+    /// Moves every partition's next offset to where the reader is.
+    fn look_at_positions(&mut self) -> Result<(), Error> {
+        let outages = self.outages();
+        let positions = self.reader.position().map_err(rebuild)?;
+        for element in positions.elements() {
+            // `Invalid` until the first record or end of the log.
+            let Offset::Offset(position) = element.offset() else { continue };
+            if let Some(entry) = self.partitions.get_mut(&element.partition()) {
+                entry.move_to(position, outages);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes out the partitions that have reached their log end.
+    fn collect(&mut self, restored: &mut Vec<Restored>) -> Result<(), Error> {
+        let (mut done, mut assigned) = (Vec::new(), Vec::new());
+        for (partition, entry) in &self.partitions {
+            if let Phase::Reading { committed, next, end } = entry.phase
+                && next >= end
+            {
+                failpoint::reach!("restore.after");
+                done.push(Restored { partition: *partition, committed, records: entry.records });
+                assigned.push(*partition);
+            }
+        }
+        for partition in &assigned {
+            self.partitions.remove(partition);
+        }
+        restored.extend(done);
+        self.stop_reading(&assigned)
+    }
+
+    /// Takes partitions from the reader; those that it was never given (an empty log) are passed by.
+    fn stop_reading(&self, partitions: &[i32]) -> Result<(), Error> {
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        let assigned = self.reader.assignment().map_err(rebuild)?;
+        let mut list = TopicPartitionList::new();
+        for element in assigned.elements() {
+            if partitions.contains(&element.partition()) {
+                list.add_partition(&self.topic, element.partition());
+            }
+        }
+        if list.count() > 0 { self.reader.incremental_unassign(&list).map_err(rebuild) } else { Ok(()) }
+    }
+
+    /// Notes that a question got no answer; patience decides when that is an error.
+    fn unanswered(&self, error: KafkaError) -> Result<(), Error> {
+        if error.rdkafka_error_code().is_some_and(is_refusal) {
+            return Err(Error::Refused { reason: error.to_string() });
+        }
+        let now = Instant::now();
+        let late = self.partitions.iter().find(|(_, entry)| !entry.is_reading() && now - entry.since > self.patience);
+        match late {
+            None => Ok(()),
+            Some((partition, _)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) => {
+                Err(Error::NoPartition { topic: self.topic.clone(), partition: *partition })
+            }
+            Some((partition, entry)) => Err(Error::Away {
+                partition: *partition,
+                asking: "its committed offset and log end",
+                waited: now - entry.since,
+                source: Some(error.into()),
+            }),
+        }
+    }
+
+    fn check_patience(&self) -> Result<(), Error> {
+        let (now, outages) = (Instant::now(), self.outages());
+        for (partition, entry) in &self.partitions {
+            let Phase::Reading { next, end, .. } = entry.phase else { continue };
+            let (partition, waited) = (*partition, now - entry.since);
+            if waited <= self.patience {
+                continue;
+            }
+            if outages > entry.outages {
+                return Err(Error::Away { partition, asking: "its changelog", waited, source: None });
+            }
+            return Err(Error::Stuck { partition, next, end, waited });
+        }
+        Ok(())
+    }
+
+    /// Sorts an error of the reader. What librdkafka repairs by itself was counted by the context.
+    fn sort(&self, error: KafkaError) -> Result<(), Error> {
+        use RDKafkaErrorCode as Code;
+        match (error.rdkafka_error_code(), &error) {
+            (Some(code), _) if is_refusal(code) => {
+                self.reports.refusal().map_or(Ok(()), |reason| Err(Error::Refused { reason }))
+            }
+            (Some(Code::Fatal | Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation), _)
+            | (_, KafkaError::MessageConsumptionFatal(_)) => Err(rebuild(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn outages(&self) -> u64 {
+        self.reports.counts().transport
+    }
+}
+
+impl Partition {
+    fn is_reading(&self) -> bool {
+        matches!(self.phase, Phase::Reading { .. })
+    }
+
+    fn remaining(&self) -> u64 {
+        match self.phase {
+            Phase::Asking => 0,
+            Phase::Reading { next, end, .. } => u64::try_from(end - next).unwrap_or(0),
+        }
+    }
+
+    fn apply(&mut self, record: &BorrowedMessage<'_>, outages: u64, apply: &mut Apply<'_>) -> Result<(), Error> {
+        let (partition, offset) = (record.partition(), record.offset());
+        let Phase::Reading { next, end, .. } = self.phase else { return Ok(()) };
+        // At or beyond the end: somebody else's, or read twice.
+        if offset < next || offset >= end {
+            self.move_to(offset + 1, outages);
+            return Ok(());
+        }
+        let Some(key) = record.key() else { return Err(Error::Stop { partition, offset, problem: "has no key" }) };
+        apply(partition, key, record.payload());
+        failpoint::reach!("restore.record");
+        self.records += 1;
+        self.move_to(offset + 1, outages);
+        Ok(())
+    }
+
+    /// Moves the next offset forward.
+    fn move_to(&mut self, position: i64, outages: u64) {
+        if let Phase::Reading { next, .. } = &mut self.phase
+            && position > *next
+        {
+            *next = position;
+            self.since = Instant::now();
+            self.outages = outages;
+        }
+    }
+}
+
+/// Serves log lines and errors of a client that reads nothing now: nobody else takes them, and they would pile up.
+fn serve(client: &BaseConsumer<PlainContext>) {
+    /// More than come between two calls.
+    const EVENTS: usize = 8;
+    for _ in 0..EVENTS {
+        // The context has taken the error already.
+        drop(client.poll(Duration::ZERO));
+    }
+}
+
+fn rebuild(error: KafkaError) -> Error {
+    Error::Rebuild { source: error.into() }
+}

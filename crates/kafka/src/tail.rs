@@ -1,0 +1,225 @@
+//! Reading a whole topic by hand, from offsets that the caller knows: for the index, and for looking at the state.
+//!
+//! Joins no group and commits nothing: where to go on is the caller's to remember. Hands out bytes; what is to be done with
+//! a topic that is not the one it was, or that has lost records, is decided elsewhere.
+//!
+//! ```text
+//!   new ─▶ describe, log_ends ─▶ start (all partitions at numeric offsets) ─▶ poll, poll, … ─▶ positions
+//! ```
+//!
+//! # Invariants
+//!
+//! * Records of a partition come in order, from the offset given to [`Tail::start`], committed ones only, none left out.
+//! * Partitions are assigned at *numeric* offsets and never sought: an assignment at a logical offset ("beginning") asks
+//!   the broker where that is, and a seek before the answer is overtaken by it, which loses records or repeats them.
+//! * A position passes transaction markers and aborted records, which no record's offset does: with the log end, which
+//!   counts open transactions, it tells whether everything was read.
+
+use std::cell::RefCell;
+use std::collections::btree_map::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::context::{PlainContext, Reports, is_refusal};
+use super::native::{self, TopicDescription};
+use super::record::Record;
+use super::restore::Probe;
+use super::settings::Settings;
+use super::{Cause, ErrorCounts, LogEnds};
+
+/// Tells what to do when a topic could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody answered in time: ask again.
+    #[error("could not {doing}")]
+    Away {
+        doing: String,
+        #[source]
+        source: Cause,
+    },
+
+    /// The cluster has no topic of that name.
+    #[error("topic {topic:?} does not exist")]
+    Missing { topic: String },
+
+    /// The log has no record at the offset that was to be read: ask for the log's ends and the topic's id.
+    #[error("cannot read on in topic {topic:?}: {reason}")]
+    Moved { topic: String, reason: String },
+
+    /// The client is of no more use: make another one.
+    #[error("could not {doing}")]
+    Rebuild {
+        doing: &'static str,
+        #[source]
+        source: Cause,
+    },
+
+    /// A password, certificate or permission is wrong: stop, a person has to repair it.
+    #[error("broker refuses this client: {reason}")]
+    Refused { reason: String },
+}
+
+/// A topic as the cluster has it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// Another one after the topic was deleted and made again.
+    pub id: String,
+    pub partitions: i32,
+}
+
+/// A reader of all partitions of a topic.
+pub struct Tail {
+    reader: BaseConsumer<PlainContext>,
+    probe: Probe,
+    reports: Arc<Reports>,
+    topic: String,
+    /// The next offset of every partition that was started.
+    next: RefCell<BTreeMap<i32, i64>>,
+}
+
+impl Tail {
+    /// Creates the clients. Nothing connects.
+    pub fn new(settings: &Settings, topic: &str) -> Result<Tail, Error> {
+        let reports = Arc::new(Reports::default());
+        let create = || -> KafkaResult<Tail> {
+            Ok(Tail {
+                reader: settings.reader().create_with_context(PlainContext { reports: Arc::clone(&reports) })?,
+                probe: Probe::new(settings, Arc::clone(&reports))?,
+                reports: Arc::clone(&reports),
+                topic: topic.to_owned(),
+                next: RefCell::default(),
+            })
+        };
+        create().map_err(|error| Error::Rebuild { doing: "create the reader of a topic", source: error.into() })
+    }
+
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Returns the topic's id and its number of partitions. Costs a round trip.
+    pub fn describe(&self, timeout: Duration) -> Result<Description, Error> {
+        match native::describe_topic(&self.reader, &self.topic, timeout) {
+            Ok(TopicDescription { id, partitions }) => {
+                Ok(Description { id, partitions: i32::try_from(partitions).unwrap_or(i32::MAX) })
+            }
+            Err(error) => Err(self.unanswered(format!("describe topic {:?}", self.topic), error)),
+        }
+    }
+
+    /// Returns the first and the next offset of a partition's log, open transactions included. Costs a round trip.
+    pub fn log_ends(&self, partition: i32, timeout: Duration) -> Result<LogEnds, Error> {
+        self.probe.log_ends(&self.topic, partition, timeout).map_err(|error| {
+            self.unanswered(format!("ask for the log ends of partition {partition} of topic {:?}", self.topic), error)
+        })
+    }
+
+    /// Begins to read each partition at its offset. Replaces what was read before.
+    pub fn start(&self, offsets: &[(i32, i64)]) -> Result<(), Error> {
+        let assign = || -> KafkaResult<()> {
+            let mut list = TopicPartitionList::with_capacity(offsets.len());
+            for (partition, offset) in offsets {
+                list.add_partition_offset(&self.topic, *partition, Offset::Offset(*offset))?;
+            }
+            self.reader.assign(&list)
+        };
+        assign().map_err(|error| Error::Rebuild { doing: "assign the partitions of a topic", source: error.into() })?;
+        self.next.replace(offsets.iter().copied().collect());
+        Ok(())
+    }
+
+    /// Returns the next record of any partition, or `None` if there was none for `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// What librdkafka repairs by itself (a connection cut, a leader moved) is not an error here: it looks idle.
+    pub fn poll(&self, timeout: Duration) -> Result<Option<Record<'_>>, Error> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            if let Some(reason) = self.reports.refusal() {
+                return Err(Error::Refused { reason });
+            }
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            match self.reader.poll(remaining) {
+                Some(Ok(message)) => {
+                    let mut next = self.next.borrow_mut();
+                    let record = Record::from_message(native::Message::new(message));
+                    if let Some(next) = next.get_mut(&record.partition())
+                        && record.offset() >= *next
+                    {
+                        *next = record.offset() + 1;
+                        return Ok(Some(record));
+                    }
+                }
+                Some(Err(error)) => self.sort(error)?,
+                None => {}
+            }
+            if Instant::now() >= deadline {
+                self.probe.serve();
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Returns the next offset of every partition, behind all that [`Tail::poll`] has handed out and what lies between.
+    pub fn positions(&self) -> Result<BTreeMap<i32, i64>, Error> {
+        let positions = self
+            .reader
+            .position()
+            .map_err(|error| Error::Rebuild { doing: "ask for the positions of a reader", source: error.into() })?;
+        let mut next = self.next.borrow_mut();
+        for element in positions.elements() {
+            // `Invalid` until the first record or marker: then it is where it started.
+            if let (Offset::Offset(position), Some(next)) = (element.offset(), next.get_mut(&element.partition())) {
+                *next = position.max(*next);
+            }
+        }
+        Ok(next.clone())
+    }
+
+    /// Returns how many errors of each kind librdkafka reported so far.
+    pub fn errors(&self) -> ErrorCounts {
+        self.reports.counts()
+    }
+
+    /// Sorts the error of a question.
+    fn unanswered(&self, doing: String, error: KafkaError) -> Error {
+        use RDKafkaErrorCode as Code;
+        // The reason of a refusal comes only by polling; a reader that was started is polled anyway, and a record taken
+        // here would be lost.
+        self.probe.serve();
+        if self.next.borrow().is_empty() {
+            drop(self.reader.poll(Duration::ZERO));
+        }
+        if let Some(reason) = self.reports.refusal() {
+            return Error::Refused { reason };
+        }
+        let code = match &error {
+            KafkaError::AdminOp(code) => Some(*code),
+            other => other.rdkafka_error_code(),
+        };
+        match code {
+            Some(code) if is_refusal(code) => Error::Refused { reason: error.to_string() },
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => Error::Missing { topic: self.topic.clone() },
+            _ => Error::Away { doing, source: error.into() },
+        }
+    }
+
+    /// Sorts an error of the reader. What librdkafka repairs by itself was counted by the context.
+    fn sort(&self, error: KafkaError) -> Result<(), Error> {
+        use RDKafkaErrorCode as Code;
+        match (error.rdkafka_error_code(), &error) {
+            (Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset | Code::LogTruncation), _) => {
+                Err(Error::Moved { topic: self.topic.clone(), reason: self.reports.last() })
+            }
+            (Some(Code::Fatal), _) | (_, KafkaError::MessageConsumptionFatal(_)) => {
+                Err(Error::Rebuild { doing: "read a topic", source: error.into() })
+            }
+            _ => Ok(()),
+        }
+    }
+}

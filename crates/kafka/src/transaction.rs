@@ -1,0 +1,433 @@
+//! The transactional producer, and what each of its errors means.
+//!
+//! # The model
+//!
+//! ```text
+//!   init ─▶ ready ──begin──▶ open ──send…──▶ open ──commit──▶ ready
+//!             ▲                               │ Abort
+//!             └───────────────abort───────────┘        Rebuild, Fenced, Refused, Stop: the end of this value
+//! ```
+//!
+//! An error of librdkafka is asked in this order: is it fatal, does it require an abort, can it be retried? A retry is the
+//! *same* call with the same arguments and nothing in between; what is none of the three counts as fatal. rdkafka's own
+//! calls are not used as they come:
+//!
+//! * a commit flushes in whole polls of 100 ms, so the queue is drained first, by librdkafka's own flush;
+//! * commit and abort repeat their request for as long as they may, so each gets what is left until the deadline;
+//! * an abort waits for delivery reports that nobody serves, so a scoped thread serves them;
+//! * an abort right after a commit can be fatal, because the coordinator is still busy with that. Taking the id over anew
+//!   aborts as well, and for certain: no commit was asked for, and the old producer's requests do not survive it;
+//! * a record that `send` refused is merely missing for the commit, so a refusal is an abort;
+//! * offsets of no partition are sent to nobody and fence nobody, so they are refused.
+//!
+//! # Replacing the producer
+//!
+//! librdkafka speaks a protocol in which a delayed commit request can decide the *next* transaction, and delayed offsets
+//! can turn the group back in it; and it hides that it sent something twice. A new producer has a new epoch, which a
+//! delayed request does not survive. So [`Transactions::begin`] replaces it when the last commit or its offsets took suspiciously
+//! long (a hidden retry waits for its back-off; an honest commit takes 2 ms), when it failed, when any error was reported,
+//! when a delivery failed, or when an abort did.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, Producer as _};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::context::{Reports, TransactionContext};
+use super::settings::Settings;
+use super::{Outgoing, native};
+use crate::fault::{failpoint, weakness};
+
+mod error;
+
+pub use error::Error;
+use error::{Verdict, verdict};
+
+/// How long one turn of serving delivery reports takes: all of it, whether there is something to serve or not, and busily
+/// so, since rdkafka rounds what is left of a millisecond down to no wait.
+const TURN: Duration = Duration::from_millis(1);
+
+/// How long one wait for deliveries may take until it is looked at what failed.
+const DRAIN: Duration = Duration::from_millis(20);
+
+/// How long an init may wait before it is looked at what librdkafka reported meanwhile.
+const SLICE: Duration = Duration::from_millis(500);
+
+/// How long sending offsets has to take to be suspicious: librdkafka repeats them after 500 ms, whatever the settings say.
+const OFFSETS_BACKOFF: Duration = Duration::from_millis(400);
+
+/// The producer of one worker.
+pub struct Transactions {
+    settings: Settings,
+    topic: String,
+    reports: Arc<Reports>,
+    state: RefCell<State>,
+}
+
+struct State {
+    /// `None` only while it is replaced.
+    producer: Option<BaseProducer<TransactionContext>>,
+    /// When the open transaction began.
+    open: Option<Instant>,
+    /// Whether the last transaction left a doubt that only a new producer removes.
+    doubt: bool,
+    /// Whether the outcome of a commit is unknown: a new producer would not help, the worker's memory is in doubt.
+    dead: bool,
+}
+
+impl State {
+    const NEW: State = State { producer: None, open: None, doubt: false, dead: false };
+}
+
+impl Transactions {
+    /// Creates the producer and takes over its transactional id: what the id had open is aborted.
+    ///
+    /// `topic` is the input, whose offsets the transactions carry.
+    pub fn init(
+        settings: &Settings,
+        topic: &str,
+        reports: Arc<Reports>,
+        timeout: Duration,
+    ) -> Result<Transactions, Error> {
+        let state = RefCell::new(State::NEW);
+        let transactions = Transactions { settings: settings.clone(), topic: topic.to_owned(), reports, state };
+        transactions.replace(timeout)?;
+        Ok(transactions)
+    }
+
+    /// Returns whether the next [`Transactions::begin`] replaces the producer.
+    pub fn needs_replacement(&self) -> bool {
+        let state = self.state.borrow();
+        let context = state.producer.as_ref().map(|producer| producer.context());
+        let is_doubtful = state.doubt || context.is_some_and(|context| context.failed() || context.disturbed());
+        state.producer.is_none() || is_doubtful && !weakness::lacks("replacement")
+    }
+
+    /// Puts a new producer in the place of the old one.
+    pub fn replace(&self, timeout: Duration) -> Result<(), Error> {
+        const DOING: &str = "take over the transactional id";
+        failpoint::reach!("init.before");
+        // Closed before the next one begins: two of one id would fence each other.
+        drop(self.state.borrow_mut().producer.take());
+        let config = self.settings.producer();
+        let producer: BaseProducer<TransactionContext> = config
+            .create_with_context(TransactionContext::new(Arc::clone(&self.reports)))
+            .map_err(|error| Error::Rebuild { doing: DOING, source: error.into() })?;
+        let deadline = Instant::now() + timeout;
+        let result = repeat(deadline, |remaining| {
+            // In slices, since the reason for a refusal comes only by polling; it resumes after a time-out.
+            let result = producer.init_transactions(remaining.min(SLICE));
+            producer.poll(TURN);
+            match self.reports.refusal() {
+                Some(_) => result.map_err(|_| KafkaError::Global(RDKafkaErrorCode::Authentication)),
+                None => result,
+            }
+        });
+        result.map_err(|error| self.error(&producer, DOING, error, None))?;
+        failpoint::reach!("init.after");
+        *self.state.borrow_mut() = State { producer: Some(producer), ..State::NEW };
+        Ok(())
+    }
+
+    /// Begins a transaction, with another producer if the last one left a doubt.
+    pub fn begin(&self) -> Result<(), Error> {
+        const DOING: &str = "begin a transaction";
+        if self.state.borrow().open.is_some() {
+            return Err(Error::Stop { doing: DOING, problem: "one is open".to_owned() });
+        }
+        if self.state.borrow().dead {
+            let problem = "the outcome of the last one is unknown, and the worker was not rebuilt".to_owned();
+            return Err(Error::Stop { doing: DOING, problem });
+        }
+        failpoint::reach!("begin.before");
+        self.serve();
+        if self.needs_replacement() {
+            tracing::info!(transactional_id = self.settings.transactional_id, "replacing the producer");
+            self.replace(self.settings.transaction_timeout)?;
+        }
+        let mut state = self.state.borrow_mut();
+        let Some(producer) = &state.producer else {
+            return Err(Error::Stop { doing: DOING, problem: "there is no producer".to_owned() });
+        };
+        producer.begin_transaction().map_err(|error| self.error(producer, DOING, error, None))?;
+        state.open = Some(Instant::now());
+        failpoint::reach!("begin.after");
+        Ok(())
+    }
+
+    /// Returns whether a transaction is open.
+    pub fn is_open(&self) -> bool {
+        self.state.borrow().open.is_some()
+    }
+
+    /// Adds a record. A full queue is served until there is room, for at most the transaction timeout.
+    pub fn send(&self, record: &Outgoing<'_>) -> Result<(), Error> {
+        const DOING: &str = "produce a record";
+        let state = self.state.borrow();
+        let (producer, begun) = open(&state, DOING)?;
+        failpoint::reach!("send.before");
+        let deadline = begun + self.settings.transaction_timeout;
+        loop {
+            match native::produce(producer, record) {
+                Ok(()) => break,
+                Err(error) if is_queue_full(&error) && Instant::now() < deadline && !producer.context().failed() => {
+                    producer.poll(TURN);
+                }
+                // The transaction would commit without it.
+                Err(error) => {
+                    let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+                    tracing::warn!(topic = record.topic, bytes, error = %error, "librdkafka refuses a record");
+                    return Err(self.abort_error(producer, DOING, error));
+                }
+            }
+        }
+        failpoint::reach!("send.after");
+        Ok(())
+    }
+
+    /// Commits, together with the next offsets of all touched partitions.
+    ///
+    /// `member` proves who we are; only the group consumer's own does, and only after its guard.
+    pub fn commit(
+        &self,
+        offsets: &[(i32, i64)],
+        member: &ConsumerGroupMetadata,
+        timeout: Duration,
+    ) -> Result<(), Error> {
+        let offsets: Vec<_> = offsets.iter().map(|(partition, offset)| (*partition, *offset, "")).collect();
+        self.commit_with_notes(&offsets, member, timeout)
+    }
+
+    /// Commits as [`Transactions::commit`] does; the third of each is a note that the group keeps beside the offset.
+    pub fn commit_with_notes(
+        &self,
+        offsets: &[(i32, i64, &str)],
+        member: &ConsumerGroupMetadata,
+        timeout: Duration,
+    ) -> Result<(), Error> {
+        let mut state = self.state.borrow_mut();
+        match self.try_commit(&state, offsets, member, Instant::now() + timeout) {
+            Ok(doubt) => {
+                state.open = None;
+                state.doubt |= doubt;
+                Ok(())
+            }
+            Err(error) => {
+                // Offsets that were not answered may still come, and would count for the next transaction.
+                state.doubt = true;
+                if !matches!(error, Error::Abort { .. }) {
+                    state.open = None;
+                    state.dead = true;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Sends the offsets, drains and commits. Returns whether librdkafka may have sent something twice.
+    fn try_commit(
+        &self,
+        state: &State,
+        offsets: &[(i32, i64, &str)],
+        member: &ConsumerGroupMetadata,
+        deadline: Instant,
+    ) -> Result<bool, Error> {
+        let (producer, begun) = open(state, "commit")?;
+        let list = self.offset_list(offsets)?;
+        let stranger = weakness::lacks("metadata").then(|| stranger(&self.settings));
+        let member = stranger.as_ref().unwrap_or(member);
+        failpoint::reach!("offsets.before");
+        let start = Instant::now();
+        let sent = repeat(deadline, |remaining| producer.send_offsets_to_transaction(&list, member, remaining));
+        sent.map_err(|error| self.error(producer, "send offsets to the transaction", error, Some(begun)))?;
+        let was_repeated = start.elapsed() >= OFFSETS_BACKOFF;
+        failpoint::reach!("offsets.after");
+        while !native::flush(producer, DRAIN) {
+            if producer.context().failed() || Instant::now() >= deadline {
+                let late = KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut);
+                return Err(self.abort_error(producer, "deliver all records of the transaction", late));
+            }
+            // The report of a delivery that failed comes only by polling.
+            producer.poll(TURN);
+        }
+        failpoint::reach!("commit.before");
+        let start = Instant::now();
+        repeat(deadline, |remaining| raw_commit(producer, remaining))
+            .map_err(|error| self.error(producer, "commit the transaction", error, Some(begun)))?;
+        failpoint::reach!("commit.after");
+        Ok(was_repeated || start.elapsed() >= self.settings.suspicious_commit())
+    }
+
+    /// Aborts the open transaction, if there is one.
+    ///
+    /// An abort that fails, unless we were fenced, is made up for by taking the id over with a new producer.
+    pub fn abort(&self) -> Result<(), Error> {
+        if !self.is_open() {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let result = self.try_abort();
+        let took = start.elapsed();
+        let mut state = self.state.borrow_mut();
+        state.open = None;
+        // As after a commit: what was sent twice may come late, and would end the next transaction half-way.
+        state.doubt |= took >= self.settings.suspicious_commit();
+        match result {
+            Err(Error::Abort { .. } | Error::Rebuild { .. }) => {
+                drop(state);
+                self.replace(self.settings.transaction_timeout)
+            }
+            Err(other) => {
+                state.dead = true;
+                Err(other)
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn try_abort(&self) -> Result<(), Error> {
+        let state = self.state.borrow();
+        let (producer, begun) = open(&state, "abort")?;
+        failpoint::reach!("abort.before");
+        let deadline = Instant::now() + self.settings.transaction_timeout;
+        repeat(deadline, |remaining| raw_abort(producer, remaining))
+            .map_err(|error| self.error(producer, "abort the transaction", error, Some(begun)))?;
+        failpoint::reach!("abort.after");
+        Ok(())
+    }
+
+    /// Serves delivery reports and errors for a moment.
+    pub fn serve(&self) {
+        if let Some(producer) = &self.state.borrow().producer {
+            producer.poll(TURN);
+        }
+    }
+
+    fn offset_list(&self, offsets: &[(i32, i64, &str)]) -> Result<TopicPartitionList, Error> {
+        const DOING: &str = "send offsets to the transaction";
+        if offsets.is_empty() {
+            // Kafka would say `Ok`, send nothing, and fence nobody.
+            return Err(Error::Stop { doing: DOING, problem: "there are none".to_owned() });
+        }
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for (partition, offset, note) in
+            offsets.iter().filter(|(partition, offset, _)| weakness::keeps(*partition, *offset))
+        {
+            let mut element = list.add_partition(&self.topic, *partition);
+            element.set_offset(Offset::Offset(*offset)).map_err(|error| Error::Stop {
+                doing: DOING,
+                problem: format!("partition {partition}, offset {offset}: {error}"),
+            })?;
+            if !note.is_empty() {
+                element.set_metadata(note);
+            }
+        }
+        Ok(list)
+    }
+
+    /// Turns what librdkafka says into what the worker does.
+    ///
+    /// `begun` is when the open transaction began: near its timeout the coordinator fences us as a twin would.
+    fn error(
+        &self,
+        producer: &BaseProducer<TransactionContext>,
+        doing: &'static str,
+        error: KafkaError,
+        begun: Option<Instant>,
+    ) -> Error {
+        // What explains the error may still be in the queue.
+        producer.poll(TURN);
+        if let Some(reason) = self.reports.refusal() {
+            return Error::Refused { reason };
+        }
+        let near = self.settings.transaction_timeout * 8 / 10;
+        let old = begun.is_some_and(|begun| Instant::now().saturating_duration_since(begun) >= near);
+        match verdict(&error) {
+            Verdict::Abort => self.abort_error(producer, doing, error),
+            Verdict::Fenced if !old && !producer.context().was_cut() => {
+                Error::Fenced { doing, transactional_id: self.settings.transactional_id.clone(), source: error.into() }
+            }
+            Verdict::Refused => Error::Refused { reason: error.to_string() },
+            Verdict::Fenced | Verdict::Retry | Verdict::Rebuild => Error::Rebuild { doing, source: error.into() },
+        }
+    }
+
+    /// An error after which the transaction must not commit, whatever librdkafka thinks of it.
+    fn abort_error(
+        &self,
+        producer: &BaseProducer<TransactionContext>,
+        doing: &'static str,
+        error: KafkaError,
+    ) -> Error {
+        producer.poll(TURN);
+        if let Some(reason) = self.reports.refusal() {
+            return Error::Refused { reason };
+        }
+        // A delivery that failed explains more than that the queue did not empty.
+        let error = producer.context().failure().unwrap_or(error);
+        match verdict(&error) {
+            // No second attempt would be let in either.
+            Verdict::Refused => Error::Refused { reason: error.to_string() },
+            _ => Error::Abort { doing, source: error.into() },
+        }
+    }
+}
+
+/// Returns what a consumer outside of the group says of itself. Nobody asks for it but a [`weakness`].
+fn stranger(settings: &Settings) -> ConsumerGroupMetadata {
+    let consumer: BaseConsumer = settings.consumer().create().expect("the settings are those of our consumer");
+    consumer.group_metadata().expect("the settings name a group")
+}
+
+/// Returns the producer and when its open transaction began.
+fn open<'a>(state: &'a State, doing: &'static str) -> Result<(&'a BaseProducer<TransactionContext>, Instant), Error> {
+    match (&state.producer, state.open) {
+        (Some(producer), Some(begun)) => Ok((producer, begun)),
+        _ => Err(Error::Stop { doing, problem: "no transaction is open".to_owned() }),
+    }
+}
+
+/// Makes the same call again, with the same arguments and nothing in between, until it is decided or time is up.
+///
+/// `call` gets the time that is left.
+fn repeat(deadline: Instant, mut call: impl FnMut(Duration) -> KafkaResult<()>) -> KafkaResult<()> {
+    loop {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        match call(remaining) {
+            Err(error) if verdict(&error) == Verdict::Retry && Instant::now() < deadline => {}
+            result => return result,
+        }
+    }
+}
+
+/// Commits. librdkafka repeats the request for ever if it is not told when to stop; called again it resumes.
+#[allow(clippy::disallowed_methods, reason = "the caller has drained the queue")]
+fn raw_commit(producer: &BaseProducer<TransactionContext>, timeout: Duration) -> KafkaResult<()> {
+    producer.commit_transaction(timeout)
+}
+
+/// Aborts, with a limit as [`raw_commit`]; a scoped thread serves the delivery reports that librdkafka waits for.
+#[allow(clippy::disallowed_methods, reason = "a scoped thread serves delivery reports meanwhile")]
+fn raw_abort(producer: &BaseProducer<TransactionContext>, timeout: Duration) -> KafkaResult<()> {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                producer.poll(TURN);
+            }
+        });
+        let result = producer.abort_transaction(timeout);
+        done.store(true, Ordering::Release);
+        result
+    })
+}
+
+fn is_queue_full(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull)
+}

@@ -1,8 +1,0 @@
-//! Bytes to values and back; serde stops here. Knows no Kafka: a record is a key, a value and headers.
-
-pub mod answer;
-pub mod changelog;
-pub mod dead_letter;
-pub mod kcat;
-pub mod notification;
-pub mod session;
