@@ -10,11 +10,13 @@ use std::process::{Command, Output};
 /// Meets a place, and asks for protections, as the protocol does.
 const PROGRAM: &str = r#"
     #[allow(dead_code, unused_macros, unused_imports)]
-    #[path = "FAILPOINT"]
-    mod failpoint;
-    #[allow(dead_code)]
-    #[path = "WEAKNESS"]
-    mod weakness;
+    mod fault {
+        #[path = "FAILPOINT"]
+        pub mod failpoint;
+        #[path = "WEAKNESS"]
+        pub mod weakness;
+    }
+    use fault::{failpoint, weakness};
 
     fn commit() -> Result<(), Box<dyn std::error::Error>> {
         weakness::hold(0);

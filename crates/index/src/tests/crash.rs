@@ -44,7 +44,7 @@ fn killed_writer_leaves_whole_batches() {
     let mut last = -1;
     for round in 1..=6 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "index::tests::crash::writes_until_killed", "--ignored", "--nocapture"])
+            .args(["--exact", "tests::crash::writes_until_killed", "--ignored", "--nocapture"])
             .env(PATH, &path)
             .stdout(Stdio::piped())
             .spawn()
