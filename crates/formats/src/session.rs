@@ -1,7 +1,7 @@
 //! A session as a record of the output topic: the JSON value, the headers, and how large they can get.
 //!
 //! Only the form lives here. What a session contains is decided in `grouping`, what a reader gets back is in [`record`],
-//! and the contract in words is `schemas/session.v1.schema.json`; `tests/contracts.rs` holds the three together.
+//! and the contract in words is `schemas/session.v1.schema.json`; `tests/formats/contracts` holds the three together.
 //!
 //! # Invariants
 //!

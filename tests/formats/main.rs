@@ -1,0 +1,6 @@
+//! Bytes in and out: notifications, session records, dead letters, changelogs of every version, damaged input.
+
+mod contracts;
+mod fuzz;
+mod notifications;
+mod upgrades;

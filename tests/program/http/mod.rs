@@ -1,0 +1,7 @@
+//! The HTTP side over an index, as clients meet it: through a socket.
+
+pub mod answers;
+pub mod hostile;
+pub mod openapi;
+pub mod page;
+pub mod support;
