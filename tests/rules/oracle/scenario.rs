@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! # The idea, in the sentence that a failure prints.
+//! # rules: close, forget                                     the rules of docs/rules.md that it shows
 //! gap=10 recording_interval=60 notification_delay=5 allowed_lateness=500      settings; what is not named has its default
 //! cam1 b 40..60                                              stream, file, start..end
 //! => cam1 b r1 40..60 b                                      stream, seed, revision, start..end, files in order
@@ -79,7 +80,9 @@ pub fn parse(text: &str) -> Scenario {
         let bad = || -> ! { panic!("line {}: cannot read {line:?}", index + 1) };
         match words.as_slice() {
             [] => {}
-            ["#", ..] => scenario.idea.push_str(line.trim_start_matches('#')),
+            ["#", ..] if scenario.idea.is_empty() => scenario.idea.push_str(line.trim_start_matches('#')),
+            // `tests/rules.rs` reads the citation.
+            ["#", "rule:" | "rules:", ..] => {}
             ["=>", ..] => {
                 let step = scenario.steps.last_mut().unwrap_or_else(|| bad());
                 step.expected.push(words[1..].join(" "));
