@@ -34,7 +34,7 @@ pub struct Record<'a> {
     pub value: Option<&'a [u8]>,
 }
 
-/// What became of a record (rule 12: every record is exactly one of these).
+/// What became of a record (rule: conservation): every record is exactly one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Accepted {

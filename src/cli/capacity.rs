@@ -1,6 +1,6 @@
 //! What the state of an input costs, from what `benches/restore.rs` measured.
 //!
-//! A segment is remembered until nothing can touch its session any more (rule 9). So a steady input has as many in memory as
+//! A segment is remembered until nothing can touch its session any more (rule: forget). So a steady input has as many in memory as
 //! it sends in that time, whatever the number of streams.
 
 use std::fmt;

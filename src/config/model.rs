@@ -82,7 +82,7 @@ pub struct Output {
     pub max_record_bytes: Bytes,
 }
 
-/// The rules of grouping; see `design.md` 3 for what each duration proves.
+/// The rules of grouping; `docs/rules.md` says what each duration proves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grouping {
     /// The longest silence inside a session, inclusive. Longer joins shows, shorter splits them. Default 3 min: what

@@ -150,6 +150,7 @@ fn every_series_with_a_closed_list_of_labels_is_there_at_zero() {
     }
 }
 
+// rule: conservation
 #[test]
 fn records_read_are_the_sum_of_their_outcomes() {
     let metrics = metrics();

@@ -13,7 +13,7 @@ use livesession_kafka::{Broker, consumer};
 const IDLE_PAUSE: Duration = Duration::from_secs(10);
 
 impl<B: Broker> Worker<'_, B> {
-    /// Advances the clocks of idle partitions (rule 11), each in a transaction like everything else.
+    /// Advances the clocks of idle partitions (rule: clock), each in a transaction like everything else.
     ///
     /// Passes the markers behind their last records too: the offset before them is one that retention will delete, and a
     /// worker that begins there is told that it has missed something.

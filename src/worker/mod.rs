@@ -275,7 +275,7 @@ impl<'b, B: Broker> Worker<'b, B> {
         (transaction.since.unwrap_or(now.elapsed) + self.settings.commit_interval).saturating_sub(now.elapsed).min(POLL)
     }
 
-    /// Reads a record of a running partition.
+    /// Reads a record of a running partition, and counts what becomes of it (rule: conservation).
     fn read(&mut self, record: &kafka::Record<'_>, now: Now) -> Result<(), Failure> {
         let (partition, offset) = (record.partition(), record.offset());
         let Some(Owned::Running(running)) = self.owned.get_mut(&partition) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! Dead letters: what becomes of a record that is refused.
+//! Dead letters: what becomes of a record that is refused (rule: conservation).
 //!
 //! It goes to the dead-letter topic as it is, in the transaction that moves past it, with headers that say where it came
 //! from and why. A record can be larger than what that topic takes, although the sizes of the topics fit: their limits

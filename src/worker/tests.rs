@@ -12,6 +12,7 @@ mod scripted;
 
 use scripted::{Scripted, Sent, at, file, file_of, metrics, record, running, settings, shown, turns};
 
+// rule: clock
 #[test]
 fn partition_whose_clock_has_just_moved_is_not_idle() {
     let broker = Scripted::default();

@@ -29,7 +29,7 @@ const DIRECTIONS: [(&str, &[&str], &str); 6] = [
 /// What the core must not contain although it could: without the standard library it has no clock, file, socket or thread.
 const IMPURE: [(&str, &str); 2] = [("async ", "no async"), ("f64", "no floats: they do not add up the same way twice")];
 
-/// Words of the design's "not" column, and the word that is meant.
+/// Words that have another meaning elsewhere, and the word that is meant.
 const WORDS: [(&str, &str); 4] =
     [("camera", "stream"), ("evict", "forget"), ("timed window", "session"), ("error queue", "dead letters")];
 

@@ -1,4 +1,4 @@
-//! The invariants of `design.md` §3, over random worlds, against an oracle that shares no code.
+//! The rules of `docs/rules.md`, over random worlds, against an oracle that shares no code.
 //!
 //! Each test plays `WORLDS` worlds (2,000 unless told otherwise, so 16,000 for all of them), each from a seed of its own. A failure prints the command
 //! that plays its world alone; `WORLDS=1000000` makes a long night of it.
@@ -182,6 +182,7 @@ fn assert_batch_job_agrees(world: &World, run: &Worker) {
     assert_eq!(actual, expected, "{world:?}");
 }
 
+// rule: amend
 #[test]
 fn every_transaction_publishes_what_the_rules_say() {
     for_all("every_transaction_publishes_what_the_rules_say", any_plan, |world, random| {
@@ -204,6 +205,7 @@ fn every_transaction_publishes_what_the_rules_say() {
     });
 }
 
+// rule: acceptance
 #[test]
 fn newest_revisions_are_what_a_batch_job_finds() {
     for_all("newest_revisions_are_what_a_batch_job_finds", any_hints_no_limits, |world, random| {
@@ -225,6 +227,7 @@ fn newest_revisions_are_what_a_batch_job_finds() {
     });
 }
 
+// rules: acceptance, forget
 #[test]
 fn acceptance_does_not_depend_on_transactions() {
     for_all("acceptance_does_not_depend_on_transactions", without_idle, |world, random| {
@@ -265,6 +268,7 @@ fn chains(run: &Worker) -> Vec<Vec<Seg>> {
     chains
 }
 
+// rule: limits
 #[test]
 fn limits_cut_sessions_into_chains_that_lie_within_one_session_of_the_batch_job() {
     for_all(
@@ -330,6 +334,7 @@ fn rollback_and_restore_at_any_step_publish_the_same() {
     });
 }
 
+// rule: close
 #[test]
 fn sessions_that_arrive_on_time_are_published_once() {
     for_all("sessions_that_arrive_on_time_are_published_once", on_time, |world, _| {
@@ -378,6 +383,7 @@ fn settings_can_change_at_a_restart() {
 }
 
 /// `group` reads a file as a set: of two segments with one file id the first stands, and nothing is late.
+// rule: merge
 #[test]
 fn sets_are_grouped_in_any_order() {
     for_all("sets_are_grouped_in_any_order", any_hints_no_limits, |world, random| {
@@ -402,6 +408,7 @@ fn sets_are_grouped_in_any_order() {
     });
 }
 
+// rule: hints
 #[test]
 fn hints_never_change_the_grouping() {
     for_all("hints_never_change_the_grouping", wild_hints_without_idle, |world, _| {
@@ -423,6 +430,7 @@ fn hints_never_change_the_grouping() {
     });
 }
 
+// rule: forget
 #[test]
 fn memory_and_changelog_are_empty_once_everything_is_forgotten() {
     for_all("memory_and_changelog_are_empty_once_everything_is_forgotten", anything, |world, random| {

@@ -112,7 +112,7 @@ impl Audit {
         self.report.wrong(kind, here, what);
     }
 
-    /// Judges a segment against what came before it, in the order of the rules: late, known, new.
+    /// Judges a segment against what came before it, in this order: late, known, new.
     fn segment(&mut self, place: Place, segment: Segment, reason: Option<&str>) -> &'static str {
         let policy = self.policy(place.partition).expect("there are rules because there is a policy");
         let (allowed_lateness, remembered) =

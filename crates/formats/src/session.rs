@@ -9,7 +9,7 @@
 //!   "unknown" from "written by an older version".
 //! * The bytes depend on the publication and its input partition alone: no clock, no configuration. Two workers, a replay
 //!   and `group` write the same record.
-//! * A session that keeps the limits of rule 10 makes a record of at most [`worst_case_bytes`].
+//! * A session that keeps its limits (rule: limits) makes a record of at most [`worst_case_bytes`].
 //!
 //! The JSON is written by hand, and serde reads it: this is the most executed code of `group` after the decoder, and a
 //! writer that shares nothing with the reader makes the round trip a test of both.

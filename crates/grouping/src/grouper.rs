@@ -14,7 +14,7 @@
 //!
 //! # Invariants
 //!
-//! * Acceptance looks at the segment alone (rule 1), so grouping is a function of the accepted set.
+//! * Acceptance looks at the segment alone (rule: acceptance), so grouping is a function of the accepted set.
 //! * Nothing is forgotten while something that is due has not been published. A restore relies on it: what it may drop
 //!   without publishing is exactly what had been forgotten ([`Grouper::forgotten`]).
 //! * No hash table is ever iterated: its order would leak into what is published.
@@ -63,7 +63,7 @@ pub enum Placement {
     Late,
 }
 
-/// The clock of a partition: at the wall time `at`, event time had reached `watermark` (rule 11).
+/// The clock of a partition: at the wall time `at`, event time had reached `watermark` (rule: clock).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
     pub watermark: Timestamp,
@@ -214,7 +214,7 @@ impl Grouper {
         fixed + self.text_bytes
     }
 
-    /// Accepts a valid segment, unless it is late or known (rules 1 to 3).
+    /// Accepts a valid segment, unless it is late or known (rules: acceptance, duplicate, order-of-acceptance).
     pub fn accept(&mut self, arrival: Arrival<'_>, segment: &NewSegment<'_>) -> Placement {
         if self.is_late(segment.end) {
             return Placement::Late;
@@ -239,7 +239,7 @@ impl Grouper {
         Placement::Accepted
     }
 
-    /// Applies a hint (rule 5). Returns whether it moved the watermark.
+    /// Applies a hint (rule: hints). Returns whether it moved the watermark.
     pub fn hint(&mut self, arrival: Arrival<'_>, hint: &Hint<'_>) -> bool {
         if self.is_late(hint.at) {
             return false;
@@ -262,7 +262,7 @@ impl Grouper {
         self.advance(hint.at, arrival)
     }
 
-    /// Advances the watermark of an idle partition from the wall clock, if that closes or forgets something (rule 11).
+    /// Advances the watermark of an idle partition from the wall clock, if that closes or forgets something (rule: clock).
     ///
     /// The caller has seen to it that the partition is read to its end and has been idle for long enough. Returns whether
     /// the watermark moved.
@@ -316,7 +316,7 @@ impl Grouper {
         !self.nothing_is_late && self.watermark().is_some_and(|watermark| self.policy.is_late(end, watermark))
     }
 
-    /// Moves the watermark up to `to`, and `at` with it (rule 11). Returns whether it moved.
+    /// Moves the watermark up to `to`, and `at` with it (rule: clock). Returns whether it moved.
     fn advance(&mut self, to: Timestamp, arrival: Arrival<'_>) -> bool {
         let now = arrival.now;
         let oldest = now - self.policy.settings().allowed_lateness;
@@ -329,7 +329,7 @@ impl Grouper {
         true
     }
 
-    /// Joins a new segment with all that it touches (rules 2, 7 and 10).
+    /// Joins a new segment with all that it touches (rules: merge, bridge, limits).
     ///
     /// `limits_at` is the segment's offset where limits apply; a restore freezes what had been frozen instead.
     pub(super) fn place(&mut self, number: StreamNo, segment: Arc<Segment>, limits_at: Option<Offset>) {
@@ -383,7 +383,7 @@ impl Grouper {
         }
     }
 
-    /// Returns whether the union of a segment and the touched live sessions would exceed a limit (rule 10).
+    /// Returns whether the union of a segment and the touched live sessions would exceed a limit (rule: limits).
     fn exceeds_limits(&self, number: StreamNo, touched: core::ops::Range<usize>, segment: &Segment) -> bool {
         let settings = self.policy.settings();
         let (mut start, mut end) = (segment.start(), segment.end());
@@ -452,8 +452,10 @@ impl Grouper {
         FileHash((self.hasher.hash_one((stream, file_id)) >> 32) as u32)
     }
 
-    /// Returns the remembered segment of a file, by rule 9 and not by what happens to be in memory still: when sessions
-    /// are forgotten depends on transactions, and what is known must not.
+    /// Returns the remembered segment of a file (rule: duplicate).
+    ///
+    /// The bound of forgetting decides, not what happens to be in memory still: when sessions are forgotten depends on
+    /// transactions, and what is known must not.
     fn find_file(&self, stream: StreamNo, hash: FileHash, file_id: &str) -> Option<&Arc<Segment>> {
         let same =
             self.files.iter_hash(hash.wide()).filter(|file| file.stream == stream && file.segment.file_id() == file_id);

@@ -1,4 +1,4 @@
-//! Hints: what push-started and push-ended notifications tell of a stream (rule 5).
+//! Hints: what push-started and push-ended notifications tell of a stream (rule: hints).
 //!
 //! Hints change *when* a session closes, never *what* it contains. Any of them may be lost, late or repeated, so the state
 //! is a set of pushes, each with the greatest start and the greatest end seen: a function of the hints, whatever their
@@ -156,6 +156,7 @@ mod tests {
         assert_eq!(pushes(&[("a", false, 30)], 0).off_air_since(), None);
     }
 
+    // rule: hints
     #[test]
     fn order_and_repetition_do_not_matter() {
         let hints = [("a", true, 10), ("a", false, 30), ("b", true, 40), ("", true, 50), ("", false, 60)];

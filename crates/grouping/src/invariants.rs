@@ -39,7 +39,7 @@ pub fn check(grouper: &Grouper) {
     assert_eq!(members, grouper.files.len(), "every_member_is_known_by_its_file");
 }
 
-/// No two live sessions of a stream are within its gap of each other.
+/// No two live sessions of a stream are within its gap of each other (rule: merge).
 fn live_sessions_are_apart(grouper: &Grouper, timeline: &Timeline) -> bool {
     timeline.live.windows(2).all(|pair| {
         let [first, second] = [pair[0], pair[1]].map(|number| &grouper.sessions[number as usize]);
@@ -54,12 +54,12 @@ fn bounds_are_those_of_the_members(session: &Session) -> bool {
     (start, end) == (Some(session.start), Some(session.end))
 }
 
-/// The seed, which names the session, is the member that was accepted first.
+/// The seed, which names the session, is the member that was accepted first (rule: identity).
 fn first_member_is_the_seed(session: &Session) -> bool {
     session.members.iter().all(|member| member.offset() >= session.seed().offset())
 }
 
-/// Where a session that ends at `end` can be forgotten, whatever touches it is late.
+/// Where a session that ends at `end` can be forgotten, whatever touches it is late (rule: forget).
 ///
 /// Not a check of state but of a policy: `start` and `end` are those of any valid segment.
 pub fn forgotten_is_out_of_reach(

@@ -1,4 +1,4 @@
-//! The grouping core: rules 1 to 12 of the design, as pure values.
+//! The grouping core: part 1 of `docs/rules.md`, as pure values.
 //!
 //! | file | what it answers |
 //! | --- | --- |

@@ -8,11 +8,11 @@ use alloc::vec::Vec;
 /// What an open session waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
-    /// Its next file may have begun within the gap and still be recording (rule 4).
+    /// Its next file may have begun within the gap and still be recording (rule: close).
     NextFile,
-    /// The stream is off air: only notifications that are on their way (rule 5).
+    /// The stream is off air: only notifications that are on their way (rule: hints).
     OffAir { since: Timestamp },
-    /// A push holds it open, for as long as one may (rule 5).
+    /// A push holds it open, for as long as one may (rule: hints).
     OnAir,
     /// It may be published, and will be with the next transaction.
     Nothing,

@@ -156,20 +156,20 @@ impl Policy {
         &self.settings
     }
 
-    /// Returns the gap of a stream: the first override that matches its key, else the general one.
+    /// Returns the gap of a stream (rule: merge): the first override that matches its key, else the general one.
     pub fn gap(&self, stream: &str) -> Millis {
         let matching = self.settings.overrides.iter().find(|entry| matches_pattern(&entry.streams, stream));
         matching.map_or(self.settings.gap, |entry| entry.gap)
     }
 
-    /// Returns the last watermark at which a session that ends at `end` has to wait for its next file (rule 4).
+    /// Returns the last watermark at which a session that ends at `end` has to wait for its next file (rule: close).
     ///
     /// The session closes when the watermark is *greater*.
     pub fn wait_bound(&self, end: Timestamp, gap: Millis) -> Timestamp {
         end + gap + self.settings.recording_interval + self.settings.notification_delay
     }
 
-    /// Returns the last watermark at which a session of a stream off air since `off_air` has to wait (rule 5).
+    /// Returns the last watermark at which a session of a stream off air since `off_air` has to wait (rule: hints).
     ///
     /// `None` if the session goes on for more than a gap after the stream went off air: then a push start was lost, and
     /// this tells nothing.
@@ -177,12 +177,12 @@ impl Policy {
         (off_air + gap >= end).then(|| end.max(off_air) + gap + self.settings.notification_delay)
     }
 
-    /// Returns the last watermark at which a push can hold a session open (rule 5).
+    /// Returns the last watermark at which a push can hold a session open (rule: hints).
     pub fn hold_bound(&self, end: Timestamp) -> Timestamp {
         end + self.settings.max_hold
     }
 
-    /// Returns the last watermark at which a session that ends at `end` is remembered (rule 9).
+    /// Returns the last watermark at which a session that ends at `end` is remembered (rule: forget).
     ///
     /// Forgetting a closed session `allowed_lateness` after its own end looks sufficient and is not: a segment still accepted
     /// would find nothing to join, and stand as a second session within the gap of the first.
@@ -194,12 +194,12 @@ impl Policy {
         end + gap + self.settings.max_segment + self.settings.allowed_lateness
     }
 
-    /// Returns whether something that ended at `end` is refused as late (rule 1). At equality it is on time.
+    /// Returns whether something that ended at `end` is refused as late (rule: acceptance). At equality it is on time.
     pub fn is_late(&self, end: Timestamp, watermark: Timestamp) -> bool {
         end + self.settings.allowed_lateness < watermark
     }
 
-    /// Returns the last watermark at which the hint state of a stream without sessions is kept (rule 5).
+    /// Returns the last watermark at which the hint state of a stream without sessions is kept (rule: hints).
     pub fn hint_bound(&self, last_hint: Timestamp) -> Timestamp {
         last_hint + self.settings.max_hold.max(self.settings.allowed_lateness)
     }

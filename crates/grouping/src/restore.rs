@@ -5,7 +5,7 @@
 //! froze, and when; that a session had been published; that a session took in another which has yet to be withdrawn.
 //!
 //! A batch of the changelog may bring back segments that had been forgotten while others of the batch had not. Nothing
-//! alive touches them (rule 9), so they stand alone, and are dropped again without publishing anything.
+//! alive touches them (rule: forget), so they stand alone, and are dropped again without publishing anything.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;

@@ -1,7 +1,7 @@
 //! What is published of a session: its bounds, its silences, its renditions, its name.
 //!
 //! All of it is a function of the session's segments, whatever the order in which they came. Nothing here depends on a
-//! clock or on chance (rule 8), so a replay publishes the same bytes.
+//! clock or on chance (rule: identity), so a replay publishes the same bytes.
 
 use alloc::format;
 use alloc::sync::Arc;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::segment::{Offset, Segment};
 use crate::time::{Millis, Timestamp};
 
-/// The namespace of session ids (rule 8).
+/// The namespace of session ids (rule: identity).
 const NAMESPACE: Uuid = Uuid::from_u128(0x5b0c3a52_8d0e_5c7e_9b43_0f2f6a1d7e64);
 
 /// The name of a session: version 5, from the stream and the session's seed.
@@ -52,7 +52,7 @@ impl fmt::Debug for SessionId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     Closed,
-    /// Another session took its place (rule 7).
+    /// Another session took its place (rule: bridge).
     Withdrawn,
     /// Not closed yet: from `group` and `sessions open` only, never on the topic.
     Open,
@@ -76,13 +76,13 @@ impl Status {
 /// Why a session was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// Rule 4: its next file would have been here.
+    /// Its next file would have been here (rule: close).
     Watermark,
-    /// Rule 5: the stream was off air.
+    /// The stream was off air (rule: hints).
     PushEnded,
-    /// Rule 5: a push held it open for as long as one may.
+    /// A push held it open for as long as one may (rule: hints).
     MaxHold,
-    /// Rule 10: the next segment would have exceeded a limit.
+    /// The next segment would have exceeded a limit (rule: limits).
     Limit,
     /// `group --close-all`: there is no more input.
     EndOfInput,
@@ -338,6 +338,7 @@ mod tests {
         assert_eq!(gaps(21), [(10, 20)]);
     }
 
+    // rule: zero-length
     #[test]
     fn session_of_zero_length_has_neither_record_nor_silence() {
         let segments = sorted(&[new("z", 5, 5), new("y", 5, 5)]);
@@ -415,6 +416,7 @@ mod tests {
         assert_eq!(sizes([Some(i64::MAX), Some(1), Some(1)]), Some(i64::MAX));
     }
 
+    // rule: identity
     #[test]
     fn session_id_is_the_one_that_any_implementation_of_version_5_gives() {
         // Computed elsewhere from namespace and name, NUL bytes included.

@@ -1,4 +1,4 @@
-//! Publishing what is due and forgetting what is out of reach (rules 4 to 7 and 9).
+//! Publishing what is due and forgetting what is out of reach (rules: close, hints, amend, bridge, limits, forget).
 //!
 //! In this order: sessions frozen by this transaction, sessions that may close, and only when none of these is left,
 //! what may be forgotten. A watermark that jumps over a night may close a million sessions, so publishing goes in slices;
@@ -162,7 +162,7 @@ impl Grouper {
         self.schedule(number);
     }
 
-    /// Publishes the next revision of a session, and withdraws those that it took in (rule 7).
+    /// Publishes the next revision of a session, and withdraws those that it took in (rule: bridge).
     fn publish(
         &mut self,
         number: SessionNo,
@@ -287,7 +287,7 @@ impl Grouper {
         }
     }
 
-    /// Returns whether a remembered segment belongs to a session that rule 9 allows to be forgotten.
+    /// Returns whether a remembered segment belongs to a session that may be forgotten (rules: forget, duplicate).
     pub(super) fn is_out_of_reach(&self, stream: StreamNo, segment: &Arc<Segment>) -> bool {
         let Some(watermark) = self.watermark() else { return false };
         let timeline = &self.streams[stream as usize];

@@ -90,6 +90,7 @@ fn in_words(publication: &Publication) -> String {
     format!("r{} {start}..{end} {} {cause}", head.revision, files.join("+"))
 }
 
+// rule: close
 #[test]
 fn session_closes_one_millisecond_after_its_next_file_would_have_been_here() {
     for (watermark, expected) in [(174, vec![]), (175, vec![]), (176, vec!["r1 0..100 a watermark"])] {
@@ -101,6 +102,7 @@ fn session_closes_one_millisecond_after_its_next_file_would_have_been_here() {
     }
 }
 
+// rule: hints
 #[test]
 fn session_off_air_closes_without_waiting_for_another_file() {
     for (watermark, expected) in [(119, vec![]), (120, vec![]), (121, vec!["r1 0..100 a push_ended"])] {
@@ -113,6 +115,7 @@ fn session_off_air_closes_without_waiting_for_another_file() {
     }
 }
 
+// rule: hints
 #[test]
 fn push_on_air_holds_a_session_until_max_hold() {
     for (start, watermark, expected) in [
@@ -129,6 +132,7 @@ fn push_on_air_holds_a_session_until_max_hold() {
     }
 }
 
+// rule: acceptance
 #[test]
 fn segment_is_late_one_millisecond_after_the_allowed_lateness() {
     for (watermark, expected) in [(599, Placement::Accepted), (600, Placement::Accepted), (601, Placement::Late)] {
@@ -138,6 +142,7 @@ fn segment_is_late_one_millisecond_after_the_allowed_lateness() {
     }
 }
 
+// rule: forget
 #[test]
 fn session_is_forgotten_one_millisecond_after_the_last_segment_that_could_touch_it() {
     for (watermark, segments) in [(709, 1), (710, 1), (711, 0)] {
@@ -150,6 +155,7 @@ fn session_is_forgotten_one_millisecond_after_the_last_segment_that_could_touch_
     }
 }
 
+// rules: duplicate, forget
 #[test]
 fn file_that_comes_back_with_a_later_end_is_new_once_it_is_out_of_reach() {
     for (watermark, expected) in [(710, Placement::Conflict), (711, Placement::Accepted)] {
@@ -161,6 +167,7 @@ fn file_that_comes_back_with_a_later_end_is_new_once_it_is_out_of_reach() {
     }
 }
 
+// rule: bridge
 #[test]
 fn bridge_keeps_the_oldest_seed_and_withdraws_the_other_with_its_next_publication() {
     let mut feed = Feed::new(settings());
@@ -176,6 +183,7 @@ fn bridge_keeps_the_oldest_seed_and_withdraws_the_other_with_its_next_publicatio
     assert_eq!((published[1].status, published[1].head.watermark), (Status::Withdrawn, ms(200)));
 }
 
+// rule: limits
 #[test]
 fn limit_freezes_what_is_too_much_and_the_rest_continues_it() {
     for (limit, expected) in
@@ -192,6 +200,7 @@ fn limit_freezes_what_is_too_much_and_the_rest_continues_it() {
     }
 }
 
+// rules: close, forget
 #[test]
 fn mass_of_sessions_is_published_in_slices_and_forgotten_only_after_the_last() {
     let mut feed = Feed::new(settings());
@@ -211,6 +220,7 @@ fn mass_of_sessions_is_published_in_slices_and_forgotten_only_after_the_last() {
     assert_eq!(feed.grouper.segments(), 0);
 }
 
+// rule: clock
 #[test]
 fn punctuation_adds_the_wall_time_that_has_passed_if_that_closes_something() {
     for (now, moved) in [(75, false), (76, true)] {
@@ -223,6 +233,7 @@ fn punctuation_adds_the_wall_time_that_has_passed_if_that_closes_something() {
     }
 }
 
+// rule: clock
 #[test]
 fn clock_is_read_from_the_record_unless_its_timestamp_is_of_no_use() {
     let allowed_lateness = 500;

@@ -2,7 +2,7 @@
 //!
 //! A [`Timeline`] lists the *live* sessions of a stream in time order. No two of them are within a gap of each other, so
 //! they are ordered by start and by end alike, and the sessions that a segment touches are neighbours. *Frozen* sessions
-//! (rule 10) stand beside them: they take no more segments, and may lie within the gap of a live one.
+//! (rule: limits) stand beside them: they take no more segments, and may lie within the gap of a live one.
 //!
 //! Sessions are kept in one table of the partition and named by number, because their timers need to find them.
 //!
@@ -113,7 +113,7 @@ impl Session {
         self.members.is_empty()
     }
 
-    /// The member that was accepted first: it names the session.
+    /// The member that was accepted first: it names the session (rule: identity).
     pub fn seed(&self) -> &Arc<Segment> {
         &self.members[0]
     }
@@ -140,7 +140,7 @@ impl Session {
         self.past.get_or_insert_default()
     }
 
-    /// Returns whether something of it has not been published as it now is.
+    /// Returns whether something of it has not been published as it now is (rule: amend).
     ///
     /// A session only grows, so counting its members is enough.
     pub fn is_dirty(&self) -> bool {
@@ -162,7 +162,7 @@ impl Session {
         }
     }
 
-    /// Takes in another session of the stream (rule 7). The one whose seed is older gives the name.
+    /// Takes in another session of the stream (rule: bridge). The one whose seed is older gives the name.
     ///
     /// What was published of the other is kept until this one is published: then it is withdrawn.
     pub fn absorb(&mut self, mut other: Session) {
@@ -201,7 +201,7 @@ impl Past {
 pub(super) struct CloseBound {
     /// It closes when the watermark is greater.
     pub bound: Timestamp,
-    /// Rule 4's own bound, which gives the cause where both rules allow it.
+    /// The bound of the watermark alone (rule: close), which gives the cause where a push end allows it too.
     pub wait: Timestamp,
     /// Whether a push holds it.
     pub held: bool,
@@ -228,7 +228,7 @@ impl Timeline {
         Timeline { key, gap, live, frozen, hints: None, hint_timer: Timestamp::MAX, kept: 0 }
     }
 
-    /// Returns which live sessions an interval touches: overlaps, or is within the gap of, on either side (rule 2).
+    /// Returns which live sessions an interval touches: overlaps, or is within the gap of, on either side (rule: merge).
     ///
     /// `bounds` gives start and end of a session.
     pub fn touched(
@@ -247,7 +247,7 @@ impl Timeline {
         from..from + self.live[from..].iter().take_while(touches).count()
     }
 
-    /// Returns when a session that ends at `end` may close (rules 4 and 5).
+    /// Returns when a session that ends at `end` may close (rules: close, hints).
     pub fn close_bound(&self, end: Timestamp, policy: &Policy) -> CloseBound {
         let wait = policy.wait_bound(end, self.gap);
         let Some(hints) = &self.hints else { return CloseBound { bound: wait, wait, held: false } };

@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | order of records | means nothing; of two with one file id the first stands | as Kafka would have delivered them |
 //! | late | nothing | as in the worker |
-//! | limits (rule 10) | cut in time order, at the end | cut as segments come |
+//! | limits (rule: limits) | cut in time order, at the end | cut as segments come |
 //! | memory | all of it | what is alive |
 //! | printed | at the end: closed under the last watermark, else `open` | once a session is final; at the end what is left |
 //!

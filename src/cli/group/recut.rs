@@ -1,4 +1,4 @@
-//! Sessions of a set that are beyond a limit (rule 10), cut in time order.
+//! Sessions of a set that are beyond a limit (rule: limits), cut in time order.
 //!
 //! The core cuts as segments come, and a set has no order: cut while it is read, an export sorted by file id would give
 //! other sessions than one sorted by time. So the set is grouped without limits, and the few sessions that exceed one

@@ -1,7 +1,7 @@
 //! How many sessions other gaps would give, and what would change.
 //!
 //! A session ends at a silence longer than the gap, so all answers follow from the silences of each stream. Streams with
-//! an overriding gap keep it. Limits (rule 10) are left out: they cut what no gap does.
+//! an overriding gap keep it. Limits (rule: limits) are left out: they cut what no gap does.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

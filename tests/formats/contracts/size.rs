@@ -75,6 +75,7 @@ fn all_texts(text: &str) -> NewSegment<'_> {
     NewSegment { format: Some(text), task_id: Some(text), template_id: Some(text), ..only_url(text) }
 }
 
+// rule: limits
 #[test]
 fn record_of_a_session_within_the_limits_is_within_the_bound() {
     let Settings { max_session_segments, max_session_bytes, .. } = Settings::default();

@@ -1,4 +1,6 @@
 //! The examples as a whole: what comes out of them, and what never does.
+//!
+//! Each belongs to a rule of `docs/rules.md`, which names it. One that no other test shows is there too (rule: media-length).
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Rules 8 to 18: file, interval, attributes, clock and hints.
+//! File, interval, attributes, clock and hints.
 
 use livesession_formats::notification::{Decoder, Reason, Rules};
 use livesession_grouping::time::Millis;
@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::notifications::support::{END, anomalies, hint, hint_with, ms, outcome, refused, segment, segment_with};
 
+// rule: file-id
 #[test]
 fn file_without_id_is_named_by_its_url() {
     for absent in ["", "null", "\"\"", "\" \"", "0", "\"0\"", "\" 0 \""] {
@@ -24,6 +25,7 @@ fn end_of(literal: &str) -> Option<(i64, bool)> {
     found["end_ms"].as_i64().zip(scaled)
 }
 
+// rule: times
 #[test]
 fn time_is_scaled_by_its_size() {
     let cases = [
@@ -55,6 +57,7 @@ fn time_is_scaled_by_its_size() {
     }
 }
 
+// rules: times, end
 #[test]
 fn time_before_the_year_2000_is_unusable() {
     for (unit, per_second) in [("s", 1), ("ms", 1_000), ("us", 1_000_000), ("ns", 1_000_000_000)] {
@@ -69,6 +72,7 @@ fn time_before_the_year_2000_is_unusable() {
     }
 }
 
+// rules: times, start
 #[test]
 fn scaled_start_counts_only_if_it_is_used() {
     let found = segment(&[("start_time", "1754037001000"), ("start_time_usec", "1"), ("end_time_usec", "1000")]);
@@ -76,6 +80,7 @@ fn scaled_start_counts_only_if_it_is_used() {
     assert_eq!(found["start_ms"], (END - 1_800) * 1_000);
 }
 
+// rule: microseconds
 #[test]
 fn microsecond_parts_are_added_together_or_not_at_all() {
     let cases = [
@@ -106,6 +111,7 @@ fn microsecond_parts_are_added_together_or_not_at_all() {
     anomalies(&segment(&[("start_time_usec", "null"), ("end_time_usec", "\"\"")]), &[]);
 }
 
+// rule: start
 #[test]
 fn start_is_rebuilt_from_a_duration_of_one_second_to_a_day() {
     for (duration, rebuilt) in
@@ -126,6 +132,7 @@ fn start_is_rebuilt_from_a_duration_of_one_second_to_a_day() {
     }
 }
 
+// rules: start, zero-length
 #[test]
 fn start_may_equal_the_end_but_not_pass_it() {
     for (delta, rebuilt) in [(-1, false), (0, false), (1, true)] {
@@ -135,6 +142,7 @@ fn start_may_equal_the_end_but_not_pass_it() {
     }
 }
 
+// rule: max-segment
 #[test]
 fn segment_of_exactly_max_segment_is_accepted() {
     for max_segment in [Millis::from_secs(86_400), Millis::from_secs(60)] {
@@ -149,6 +157,7 @@ fn segment_of_exactly_max_segment_is_accepted() {
     }
 }
 
+// rule: clock-skew
 #[test]
 fn time_may_be_ahead_of_the_record_by_max_clock_skew() {
     for max_clock_skew in [Millis::from_secs(3_600), Millis::ZERO] {
@@ -163,6 +172,7 @@ fn time_may_be_ahead_of_the_record_by_max_clock_skew() {
     }
 }
 
+// rule: attributes
 #[test]
 fn attributes_never_refuse() {
     let texts =
@@ -232,6 +242,7 @@ fn escaped_texts_do_not_mix() {
     assert_eq!(found["end_ms"], END * 1_000);
 }
 
+// rule: hint-fields
 #[test]
 fn hint_of_event_332_takes_domain_where_app_is_absent() {
     let ended = |changes: &[(&str, &str)]| {
@@ -262,6 +273,7 @@ fn hint_of_event_332_takes_domain_where_app_is_absent() {
     assert_eq!(hint(&[("app", ""), ("domain", "\"d\"")])["stream"]["app"], "");
 }
 
+// rules: hint-fields, attributes
 #[test]
 fn sequence_of_a_push_is_an_attribute() {
     assert_eq!(hint(&[("sequence", "\" 12 \"")])["push_id"], "12");

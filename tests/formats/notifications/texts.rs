@@ -1,9 +1,10 @@
-//! Rules 1 to 7: from bytes to an event and its stream.
+//! From bytes to an event and its stream.
 
 use livesession_formats::notification::{Decoder, KeyParts, MAX_VALUE_BYTES, Notification, Reason, Rules};
 
 use crate::notifications::support::{decode, hint, hint_with, ms, outcome, refused, segment, segment_with};
 
+// rule: value
 #[test]
 fn tombstone_is_an_other_event_and_an_empty_value_is_not_json() {
     let mut decoder = Decoder::new(Rules::default());
@@ -11,6 +12,7 @@ fn tombstone_is_an_other_event_and_an_empty_value_is_not_json() {
     assert_eq!(decoder.decode(Some(b""), None), Notification::Refused(Reason::NotJson));
 }
 
+// rule: value
 #[test]
 fn value_of_exactly_the_greatest_size_is_read() {
     assert_eq!(MAX_VALUE_BYTES, 262_144);
@@ -26,6 +28,7 @@ fn value_of_exactly_the_greatest_size_is_read() {
     refused(&decode(&[b'['; 262_145]), Reason::TooLarge);
 }
 
+// rule: json
 #[test]
 fn value_is_one_json_text_in_utf_8() {
     let base = segment_with(&[]);
@@ -68,6 +71,7 @@ fn value_is_one_json_text_in_utf_8() {
     }
 }
 
+// rule: json
 #[test]
 fn half_a_surrogate_pair_matters_only_in_what_is_read() {
     let half = r#""room\ud83d""#;
@@ -78,7 +82,7 @@ fn half_a_surrogate_pair_matters_only_in_what_is_read() {
     {
         refused(&segment(&[(field, r#""\udc00\ud83d""#)]), Reason::NotJson);
     }
-    // Rule 2 comes before all that could be wrong with the fields.
+    // The whole text comes before all that could be wrong with its fields.
     refused(&segment(&[("video_url", half), ("stream_id", ""), ("end_time", "0")]), Reason::NotJson);
     for field in ["stream_param", "callback_ext", "channel_id", "sign", "sequence", "domain", "event_time", "x"] {
         assert_eq!(segment(&[(field, half)])["kind"], "segment", "{field}");
@@ -97,6 +101,7 @@ fn half_a_surrogate_pair_matters_only_in_what_is_read() {
     assert_eq!(outcome(&decoder.decode(Some(value.as_bytes()), None))["kind"], "segment");
 }
 
+// rule: json
 #[test]
 fn nesting_of_32_levels_is_read() {
     for (depth, too_deep) in [(31, false), (32, false), (33, true), (30_000, true)] {
@@ -115,6 +120,7 @@ fn nesting_of_32_levels_is_read() {
     }
 }
 
+// rule: json
 #[test]
 fn brackets_count_only_where_they_nest() {
     let in_string = format!("\"{}\"", r#"\"[{\\"#.repeat(100));
@@ -125,6 +131,7 @@ fn brackets_count_only_where_they_nest() {
     refused(&segment(&[("x", &after_string)]), Reason::TooDeep);
 }
 
+// rule: field-names
 #[test]
 fn names_are_case_sensitive_and_the_last_of_a_repeated_one_counts() {
     refused(&segment(&[("stream_id", ""), ("Stream_id", r#""room-1""#)]), Reason::NoStream);
@@ -136,6 +143,7 @@ fn names_are_case_sensitive_and_the_last_of_a_repeated_one_counts() {
     assert_eq!(decode(value.as_bytes())["stream"]["stream_id"], "room-1");
 }
 
+// rules: event-type, integers
 #[test]
 fn event_type_is_an_integer() {
     for literal in ["100", "100.0", "1e2", "\"100\"", "\" +100\\n\"", r#""\u0031\u00300""#] {
@@ -150,6 +158,7 @@ fn event_type_is_an_integer() {
     assert_eq!(hint(&[("event_type", "-0")])["hint"], "push_ended");
 }
 
+// rule: id-text
 #[test]
 fn identity_is_a_clean_text_of_2048_bytes_at_most() {
     for (length, bad) in [(2_047, false), (2_048, false), (2_049, true)] {
@@ -194,6 +203,7 @@ fn identity_is_a_clean_text_of_2048_bytes_at_most() {
     }
 }
 
+// rule: stream-key
 #[test]
 fn stream_key_escapes_slash_and_percent() {
     let mut decoder = Decoder::new(Rules::default());
@@ -202,6 +212,7 @@ fn stream_key_escapes_slash_and_percent() {
     assert_eq!(stream, "a%2Fb/5%25/7");
 }
 
+// rule: stream-key
 #[test]
 fn stream_id_alone_may_be_the_key() {
     let mut decoder = Decoder::new(Rules { key_parts: KeyParts::StreamId, ..Rules::default() });
@@ -227,6 +238,7 @@ fn stream_id_alone_may_be_the_key() {
     }
 }
 
+// rules: order-of-acceptance, stream-key
 #[test]
 fn absent_stream_comes_before_a_bad_id_and_both_before_the_file() {
     refused(&segment(&[("stream_id", ""), ("app", "{}")]), Reason::NoStream);
@@ -239,6 +251,7 @@ fn absent_stream_comes_before_a_bad_id_and_both_before_the_file() {
     refused(&hint(&[("app", "{}"), ("event_time", "")]), Reason::BadId);
 }
 
+// rule: order-of-acceptance
 #[test]
 fn interval_too_long_comes_before_ahead_of_clock() {
     let mut decoder = Decoder::new(Rules::default());

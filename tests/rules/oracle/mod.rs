@@ -4,8 +4,8 @@
 //! plain milliseconds, a session is a list of segments, and each answer is computed again from the whole input. Two parts:
 //!
 //! * this file, **the batch oracle**: given the set of accepted segments, sort and sweep. It knows no watermark, no
-//!   revision and no order of arrival, so it is what `design.md` §3 calls the batch job;
-//! * [`model`], **the replay**: rules 1 to 11 read aloud, one after another, over lists. It says which segments are
+//!   revision and no order of arrival, so it is what `docs/rules.md` calls the batch job;
+//! * [`model`], **the replay**: the rules of grouping read aloud, one after another, over lists. It says which segments are
 //!   accepted, and what each step publishes.
 //!
 //! [`world`] makes input, [`reader`] watches output as a consumer would.
@@ -137,7 +137,7 @@ pub fn silences(session: &[Seg]) -> (i64, Vec<(i64, i64)>) {
     (recorded, gaps)
 }
 
-/// The name of the session of `seed` (rule 8).
+/// The name of the session of `seed` (rule: identity).
 pub fn session_id(seed: &Seg) -> String {
     let namespace = *b"\x5b\x0c\x3a\x52\x8d\x0e\x5c\x7e\x9b\x43\x0f\x2f\x6a\x1d\x7e\x64";
     let mut bytes = namespace.to_vec();

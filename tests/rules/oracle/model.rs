@@ -1,4 +1,4 @@
-//! Rules 1 to 11, replayed over lists.
+//! Part 1 of `docs/rules.md`, replayed over lists.
 //!
 //! State is what the rules speak of and nothing derived: remembered segments, frozen sets, what was published, pushes,
 //! the clock. Sessions are computed afresh by [`super::group`] at each question. [`Model::settle`] publishes all that is
@@ -93,7 +93,7 @@ impl Model {
         self.watermark.is_some_and(|watermark| watermark > bound)
     }
 
-    /// Rule 9's bound.
+    /// The bound of forgetting (rule: forget).
     fn forget_bound(&self, session: &[Seg]) -> i64 {
         let rules = &self.rules;
         hull(session).1 + rules.gap(&session[0].stream) + rules.max_segment + rules.allowed_lateness
@@ -112,7 +112,7 @@ impl Model {
         streams
     }
 
-    /// Rules 1, 3, 10 and 11 for one segment.
+    /// One segment (rules: acceptance, duplicate, limits, clock).
     pub fn accept(&mut self, seg: &Seg, written: Written) -> Placement {
         if self.passed(seg.end + self.rules.allowed_lateness) {
             return Placement::Late;
@@ -146,7 +146,7 @@ impl Model {
         Placement::Accepted
     }
 
-    /// What rule 9 says is remembered, whether or not the end of a transaction has forgotten it by now.
+    /// What is remembered (rule: forget), whether or not the end of a transaction has forgotten it by now.
     fn remembered(&self, stream: &str) -> Vec<Vec<Seg>> {
         let frozen = self.frozen.iter().map(|frozen| frozen.members.clone());
         let frozen = frozen.filter(|session| session[0].stream == stream && !self.passed(self.forget_bound(session)));
@@ -166,7 +166,7 @@ impl Model {
             || union.iter().map(Seg::bytes).sum::<u64>() > self.rules.max_session_bytes
     }
 
-    /// Rule 11.
+    /// Moves the clock (rule: clock).
     fn advance(&mut self, to: i64, written: Written) {
         if self.watermark.is_none_or(|watermark| to > watermark) {
             self.watermark = Some(to);
@@ -175,7 +175,7 @@ impl Model {
         }
     }
 
-    /// Rule 5, for hints that name their push, each by a name of its own.
+    /// A hint (rule: hints), for hints that name their push, each by a name of its own.
     pub fn hint(&mut self, stream: &str, kind: HintKind, push: Option<&str>, at: i64, written: Written) {
         if self.passed(at + self.rules.allowed_lateness) {
             return;
@@ -200,7 +200,7 @@ impl Model {
         }
     }
 
-    /// Rules 4 and 5: why the session is closed, if it is.
+    /// Why the session is closed, if it is (rules: close, hints).
     fn verdict(&self, session: &[Seg]) -> Option<&'static str> {
         let stream = &session[0].stream;
         let (end, gap) = (hull(session).1, self.rules.gap(stream));
@@ -255,7 +255,7 @@ impl Model {
             .any(|record| record.seed_offset == first.offset && record.segments as usize == session.len())
     }
 
-    /// The sessions that go at the end of a transaction: rule 9, but a frozen one stays as long as one that continues it
+    /// The sessions that go at the end of a transaction (rule: forget), but a frozen one stays as long as one that continues it
     /// may still be published, so that a restore finds what it is named after.
     fn forgettable(&self) -> Vec<Vec<Seg>> {
         let live: Vec<Vec<Seg>> = self.streams().iter().flat_map(|stream| self.sessions(stream)).collect();
@@ -322,7 +322,7 @@ impl Model {
         self.pushes.retain(|push| busy.contains(&push.stream));
     }
 
-    /// Rule 11's last part; whether the watermark moved.
+    /// Punctuation (rule: clock); whether the watermark moved.
     pub fn punctuate(&mut self, now: i64) -> bool {
         let Some(watermark) = self.watermark.filter(|_| now > self.at) else { return false };
         let mut then = self.clone();

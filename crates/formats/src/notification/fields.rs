@@ -1,4 +1,6 @@
-//! The fields of a notification: from bytes to literals (rules 1 to 3), and from literals to what they mean (4, 6, 16).
+//! The fields of a notification: from bytes to literals, and from literals to what they mean.
+//!
+//! Holds the rules: value, json, field-names, integers, id-text, attributes.
 //!
 //! serde_json checks the grammar and lends each known field's literal, unread; the others are skipped. Literals are
 //! read afterwards, because what a field may be depends on the event, and because only so a number never passes through
@@ -119,7 +121,7 @@ impl<'a> Literal<'a> {
         }
     }
 
-    /// Reads an integer (rule 4).
+    /// Reads an integer (rule: integers).
     pub(super) fn integer(self) -> Result<Option<i64>, Unreadable> {
         match self {
             Literal::Number(literal) => number::integer(literal).map(Some).ok_or(Unreadable),
@@ -132,7 +134,7 @@ impl<'a> Literal<'a> {
         }
     }
 
-    /// Reads a trimmed string, or an unsigned integer as its digits (rule 16).
+    /// Reads a trimmed string, or an unsigned integer as its digits (rule: attributes).
     pub(super) fn text(self) -> Result<Option<&'a str>, Unreadable> {
         match self {
             Literal::Text(text) => Ok(Some(text.trim_ascii()).filter(|trimmed| !trimmed.is_empty())),
@@ -142,7 +144,7 @@ impl<'a> Literal<'a> {
         }
     }
 
-    /// Reads an identity: a text that is fit to be a key (rule 6).
+    /// Reads an identity: a text that is fit to be a key (rule: id-text).
     pub(super) fn identity(self) -> Result<Option<&'a str>, Reason> {
         match self.text() {
             Ok(Some(text)) if text.len() > MAX_ID_BYTES || has_control_character(text) => Err(Reason::BadId),
@@ -169,7 +171,7 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Reads a record's value as far as one JSON object (rules 1 to 3).
+    /// Reads a record's value as far as one JSON object (rules: value, json, field-names).
     pub(super) fn parse(value: &'a [u8]) -> Result<Fields<'a>, Reason> {
         if value.len() > MAX_VALUE_BYTES {
             return Err(Reason::TooLarge);

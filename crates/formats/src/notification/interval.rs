@@ -1,4 +1,6 @@
-//! When a segment was recorded (rules 9 to 15), and when an event happened (9).
+//! When a segment was recorded, and when an event happened.
+//!
+//! Holds the rules: times, end, microseconds, start, zero-length, max-segment.
 //!
 //! An end is never invented, because it moves the watermark. A start may be rebuilt from the duration: senders that got
 //! it wrong exist, the vendor's own published example among them.
@@ -28,7 +30,7 @@ pub(super) struct Time {
     pub(super) scaled: bool,
 }
 
-/// Reads a time (rule 9); `None` is unusable.
+/// Reads a time; `None` is unusable (rule: times).
 pub(super) fn time(literal: Literal<'_>) -> Option<Time> {
     let value = literal.integer().ok().flatten()?;
     let (ms, scaled) = match value {
@@ -41,7 +43,7 @@ pub(super) fn time(literal: Literal<'_>) -> Option<Time> {
     Some(Time { at, scaled })
 }
 
-/// Reads a segment's interval (rules 10 to 15).
+/// Reads a segment's interval (rules: end, microseconds, start, zero-length, max-segment).
 pub(super) fn interval(
     fields: &Fields<'_>,
     max_segment: Millis,
@@ -86,13 +88,13 @@ pub(super) fn interval(
     Ok(Interval { start, end })
 }
 
-/// Reads the microsecond part of a time, down to milliseconds (rule 11).
+/// Reads the microsecond part of a time, down to milliseconds (rule: microseconds).
 fn usec_part(literal: Literal<'_>) -> Option<Millis> {
     let usec = literal.integer().ok().flatten().filter(|usec| (0..=MAX_USEC).contains(usec))?;
     Millis::from_ms(usec / 1_000)
 }
 
-/// Reads a duration that is fit to rebuild a start from (rule 12).
+/// Reads a duration that is fit to rebuild a start from (rule: start).
 fn rebuild_length(literal: Literal<'_>) -> Option<Millis> {
     let seconds = literal.integer().ok().flatten().filter(|seconds| (1..=MAX_REBUILD_SECS).contains(seconds))?;
     Millis::from_ms(seconds * 1_000)

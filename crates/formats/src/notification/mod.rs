@@ -1,13 +1,13 @@
 //! Notifications: from the bytes of an input record to what they say.
 //!
-//! The decoder judges a record alone: rules 1 to 18 of acceptance. Whether a segment is late, a duplicate or a conflict
+//! The decoder judges a record alone: part 2 of `docs/rules.md`. Whether a segment is late, a duplicate or a conflict
 //! is decided against the state, in `grouping`. It logs nothing and counts nothing; the worker does.
 //!
 //! ```text
 //! bytes ─ fields ─▶ literals of known fields ─ number, interval, stream_key ─▶ Segment │ Hint │ Other │ Refused
 //! ```
 //!
-//! The rules are checked in their order and the first failure is the reason, so that the same bytes are refused for the
+//! The first check that fails is the reason (rule: order-of-acceptance), so that the same bytes are refused for the
 //! same reason for ever, and a count by reason means something.
 //!
 //! # Invariants
@@ -129,12 +129,13 @@ impl Decoder {
         Decoder { rules, stream: String::new(), texts: String::new(), format: String::new() }
     }
 
-    /// Reads a record's value; `timestamp` is the record's Kafka timestamp, if it has one.
+    /// Reads a record's value (rule: value); `timestamp` is the record's Kafka timestamp, if it has one.
     pub fn decode<'a>(&'a mut self, value: Option<&'a [u8]>, timestamp: Option<Timestamp>) -> Notification<'a> {
         let Some(bytes) = value else { return Notification::Other };
         self.read(bytes, timestamp).unwrap_or_else(Notification::Refused)
     }
 
+    /// Tells events apart (rule: event-type).
     fn read<'a>(&'a mut self, value: &'a [u8], timestamp: Option<Timestamp>) -> Result<Notification<'a>, Reason> {
         let fields = Fields::parse(value)?;
         let event_type = fields.read(Field::EventType, |literal| literal.integer())?;
@@ -149,6 +150,7 @@ impl Decoder {
         }
     }
 
+    /// Reads event 100 (rules: file-id, media-length, order-of-acceptance).
     fn segment<'a>(
         &'a mut self,
         mut fields: Fields<'a>,
@@ -188,6 +190,7 @@ impl Decoder {
         Ok(Notification::Segment { stream, segment })
     }
 
+    /// Reads events 0, 1 and 332 (rule: hint-fields).
     fn hint<'a>(
         &'a mut self,
         kind: HintKind,
@@ -228,7 +231,7 @@ impl Rules {
         key.iter().chain(event).copied()
     }
 
-    /// Reads the stream key (rule 7).
+    /// Reads the stream key (rule: stream-key).
     fn read_stream(&self, fields: &Fields<'_>, stream: &mut String) -> Result<(), Reason> {
         // First, so that its absence is the reason whatever the other parts are.
         let stream_id = fields.get(Field::StreamId).identity()?.ok_or(Reason::NoStream)?;
@@ -243,7 +246,7 @@ impl Rules {
         Ok(())
     }
 
-    /// Refuses what is further ahead of its record's timestamp than a clock may be (rule 17).
+    /// Refuses what is further ahead of its record's timestamp than a clock may be (rule: clock-skew).
     fn check_clock(&self, at: Timestamp, timestamp: Option<Timestamp>) -> Result<(), Reason> {
         match timestamp {
             Some(received) if at > received + self.max_clock_skew => Err(Reason::AheadOfClock),
@@ -252,7 +255,7 @@ impl Rules {
     }
 }
 
-/// Keeps an attribute if it could be read (rule 16).
+/// Keeps an attribute if it could be read (rule: attributes).
 fn attribute<T>(read: Result<Option<T>, Unreadable>, anomalies: &mut Anomalies) -> Option<T> {
     read.unwrap_or_else(|Unreadable| {
         anomalies.insert(Anomaly::FieldUnreadable);

@@ -1,4 +1,4 @@
-//! Integers out of JSON literals, exactly.
+//! Integers out of JSON literals, exactly (rules: integers, id-text).
 //!
 //! A file id has up to 20 digits and a time may be in nanoseconds: both are ruined by a float on the way. So numbers
 //! are read from the text of their literal, and no float occurs here. The work is bounded by the literal's length: an
@@ -83,6 +83,7 @@ fn saturating_exponent(text: &str) -> i64 {
 mod tests {
     use super::*;
 
+    // The rules: integers, id-text.
     #[test]
     fn integral_literals_are_read_exactly() {
         let cases = [

@@ -3,7 +3,7 @@
 //! A reason is a metric label, a dead letter's header and its text for people. None of the three ever holds a value of
 //! the notification: values carry push credentials and personal data, and would make labels unbounded.
 
-/// Why a notification became a dead letter, in the order in which the rules are checked.
+/// Why a notification became a dead letter, in the order in which the checks are made (rule: order-of-acceptance).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
     TooLarge,

@@ -1,4 +1,4 @@
-//! Stream keys: what a stream is called in Kafka keys, in the changelog and in the index.
+//! Stream keys: what a stream is called in Kafka keys, in the changelog and in the index (rule: stream-key).
 //!
 //! The three parts are joined by `/`, and `%` and `/` inside a part are written `%25` and `%2F`, so that different
 //! parts never make the same key, and a key reads like the push URL. In [`KeyParts::StreamId`] mode the first two are
@@ -88,6 +88,7 @@ mod tests {
         assert_eq!(key("a/b", "100%", "/"), "a%2Fb/100%25/%2F");
     }
 
+    // rule: stream-key
     #[test]
     fn key_is_split_into_what_it_was_made_of() {
         let parts = ["", "a", "/", "%", "%2F", "%25", "%252F", "a/b%c", "//", "%%", "é/ü", "25", "2F"];

@@ -209,7 +209,7 @@ impl Traffic {
     }
 }
 
-/// Checks that what was read equals the sum of what became of it: two modules count.
+/// Checks that what was read equals the sum of what became of it (rule: conservation): both are counted.
 pub fn assert_conserved(worker: &Worker) {
     let read = worker.metric("livesession_input_records_read_total").expect("the worker answers");
     assert_eq!(read, worker.sum("livesession_input_records_total"), "read, and what became of it");
