@@ -12,7 +12,8 @@ use livesession::config::Setting;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Folders whose files are named in the documents.
-const FOLDERS: [&str; 8] = ["src/", "docs/", "deploy/", "schemas/", "tests/", "benches/", "prometheus/", ".ci/"];
+const FOLDERS: [&str; 9] =
+    ["src/", "crates/", "docs/", "deploy/", "schemas/", "tests/", "benches/", "prometheus/", ".ci/"];
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -133,6 +134,49 @@ fn files_that_are_named_exist() {
         }
     }
     assert!(count > 20, "{count} files");
+}
+
+/// Lists the files below a place that people write as text.
+fn text_files(place: &Path, found: &mut Vec<PathBuf>) {
+    const ENDINGS: [&str; 8] = ["rs", "md", "txt", "toml", "yaml", "sql", "json", "mjs"];
+    if place.is_dir() {
+        let entries = fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path());
+        // What npm installs for the tests of the page is not ours.
+        entries.filter(|path| !path.ends_with("node_modules")).for_each(|path| text_files(&path, found));
+    } else if place.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known)) {
+        found.push(place.to_owned());
+    }
+}
+
+/// Returns the pages that a text names: words that end in `.md`, but for addresses and their ends.
+fn pages(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || "./_-".contains(c)));
+    words.filter(|word| word.ends_with(".md") && *word != ".md" && !word.starts_with('/'))
+}
+
+#[test]
+fn every_page_that_is_named_is_in_the_repository() {
+    let mut files = Vec::new();
+    for place in ["src", "crates", "tests", "benches", "docs", "deploy", "schemas", "README.md", "CHANGELOG.md"] {
+        text_files(&Path::new(ROOT).join(place), &mut files);
+    }
+    let mut count = 0;
+    for file in files {
+        let folder = file.parent().unwrap();
+        for page in pages(&fs::read_to_string(&file).unwrap()) {
+            count += 1;
+            let found =
+                [folder, Path::new(ROOT), &Path::new(ROOT).join("docs")].iter().any(|at| at.join(page).is_file());
+            assert!(found, "{} points to {page}, which no clone has", file.display());
+        }
+    }
+    assert!(count > 60, "{count} pages");
+}
+
+#[test]
+fn names_of_pages_are_told_from_addresses() {
+    let text = "see `docs/rules.md#forget`, [home](../README.md) and https://example.com/a/b.md; any .md file";
+    assert_eq!(pages(text).collect::<Vec<_>>(), ["docs/rules.md", "../README.md"]);
 }
 
 /// Returns the calls of the program in a text: in inline code, and in blocks for a shell.
