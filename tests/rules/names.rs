@@ -211,6 +211,18 @@ fn functions_of_a_rule_exist_and_their_files_cite_it() {
 }
 
 #[test]
+fn functions_of_the_prose_are_in_the_files_that_it_names() {
+    let page = read(PAGE).split_whitespace().collect::<Vec<_>>().join(" ");
+    let words: Vec<&str> = page.split('`').collect();
+    // What stands between backticks is every second word: a function, ` in `, its file.
+    let named = words.windows(3).skip(1).step_by(2).filter(|three| three[1] == " in " && three[2].ends_with(".rs"));
+    let named: Vec<_> = named.map(|three| (three[0], three[2])).collect();
+    assert!(named.len() >= 6, "{named:?}");
+    let is_missing = |(function, file): &&(&str, &str)| !read(file).contains(&format!("fn {function}("));
+    assert_none(named.iter().filter(is_missing).map(|(function, file)| format!("{file} has no {function}")).collect());
+}
+
+#[test]
 fn scenarios_of_a_rule_are_those_that_cite_it() {
     let mut cites: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut wrong = Vec::new();

@@ -81,7 +81,7 @@ pub fn parse(text: &str) -> Scenario {
         match words.as_slice() {
             [] => {}
             ["#", ..] if scenario.idea.is_empty() => scenario.idea.push_str(line.trim_start_matches('#')),
-            // `tests/rule_names.rs` reads the citation.
+            // `tests/rules/names.rs` reads the citation.
             ["#", "rule:" | "rules:", ..] => {}
             ["=>", ..] => {
                 let step = scenario.steps.last_mut().unwrap_or_else(|| bad());
