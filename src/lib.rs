@@ -59,14 +59,19 @@
 //! * Timers on the wall clock: the watermark is the only "now" of the rules, else a back-fill would close everything.
 //! * Splicing: it says which files to join, and leaves the joining to those who have them.
 
+pub mod batch;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod deployment;
+pub mod dlq;
+pub mod exit;
 pub mod health;
 pub mod http;
 pub mod indexer;
 pub mod metrics;
 pub mod partition;
 pub mod projection;
+pub mod service;
 pub mod splice;
 pub mod worker;

@@ -2,8 +2,8 @@
 
 use clap_complete::Shell;
 
-use super::exit::{Exit, Failure};
-use super::output::Output;
+use super::io::output::Output;
+use crate::exit::{Exit, Failure};
 
 /// Prints completions for a shell.
 #[derive(clap::Args, Debug)]

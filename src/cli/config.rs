@@ -3,11 +3,11 @@
 //! `show` writes TOML that could be a configuration file, with the origin of each value behind it, so that there is one
 //! notation to learn. Secrets are masked by the settings themselves.
 
-use super::exit::{Exit, Failure};
-use super::output::Output;
-use super::settings::AllSettings;
-use super::{clients, online};
+use super::io::flags::AllSettings;
+use super::io::output::Output;
 use crate::config::{Loaded, SETTINGS, Value};
+use crate::deployment::{clients, sample};
+use crate::exit::{Exit, Failure};
 
 /// Shows or checks the configuration.
 #[derive(clap::Args, Debug)]
@@ -47,7 +47,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
             let config = settings.load()?.config;
             clients::check(&config)?;
             if is_online {
-                online::check(&config, out)?;
+                sample::check(&config, out)?;
             }
             out.line(if is_online { "no problems" } else { "no problems in the configuration" })?;
         }

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::exit::{Exit, Failure};
-use super::output::Output;
+use super::io::flags::GroupingSettings;
+use super::io::output::Output;
 use super::run;
-use super::settings::GroupingSettings;
-use super::startup::TopicFacts;
 use crate::clock;
 use crate::config::Config;
+use crate::deployment::startup::TopicFacts;
+use crate::exit::{Exit, Failure};
 use crate::worker::{self, Now, Worker};
 use livesession_formats::dead_letter;
 use livesession_formats::notification::{Decoder, HintKind, Notification, Rules};

@@ -8,9 +8,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::exit::{Exit, Failure};
-use super::output::Output;
-use super::settings::AllSettings;
+use super::io::flags::AllSettings;
+use super::io::output::Output;
+use crate::exit::{Exit, Failure};
 use crate::http::health::LIVEZ;
 
 /// How long connecting, and each read and write, may take. Supervisors give a probe some seconds in all.

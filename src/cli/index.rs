@@ -3,7 +3,6 @@
 //! Care is safe beside a running indexer: each command says in one short transaction what it has to.
 
 mod rebuild;
-pub(super) mod topic;
 mod verify;
 
 use livesession_formats::time::parse_span;
@@ -11,17 +10,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::answer::{IndexFile, Style};
-use super::exit::{Exit, Failure};
-use super::indexing::{self, Indexing};
-use super::logging;
-use super::output::Output;
+use super::io::flags::AllSettings;
+use super::io::output::Output;
+use super::io::table::{IndexFile, Style};
 use super::run;
-use super::serve::{self, Service};
-use super::settings::AllSettings;
 use crate::clock;
 use crate::config::Config;
+use crate::deployment::indexing::{self, Indexing};
+use crate::exit::{Exit, Failure};
 use crate::health::Health;
+use crate::service::logging;
+use crate::service::serve::{self, Service};
 use livesession_grouping::time::{Millis, Timestamp};
 use livesession_index as index;
 use livesession_index::Writer;

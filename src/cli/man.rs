@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::exit::{Exit, Failure};
-use super::output::{self, Output};
+use super::io::output::{self, Output};
+use crate::exit::{Exit, Failure};
 
 /// Prints the manual page, or writes a page for each command.
 #[derive(clap::Args, Debug)]

@@ -2,44 +2,33 @@
 //!
 //! A command is a module with `pub struct Args` and `pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure>`, and two
 //! lines here: a variant of [`Command`] and an arm of [`dispatch`]. It reads its configuration by
-//! [`settings::AllSettings::load`] or [`settings::GroupingSettings::load`], writes to `out` and nowhere else, and prints no
+//! [`io::flags::AllSettings::load`] or [`io::flags::GroupingSettings::load`], writes to `out` and nowhere else, and prints no
 //! error: [`main`] does, once, for all of them.
 
-pub mod answer;
-pub mod capacity;
-pub mod clients;
 pub mod completions;
 pub mod config;
 pub mod demo;
 pub mod dlq;
-pub mod exit;
 pub mod group;
 pub mod health;
 pub mod index;
-pub mod indexing;
-pub mod logging;
+pub mod io;
 pub mod man;
-pub mod online;
-pub mod output;
+pub mod progress;
 pub mod recordings;
 pub mod run;
 pub mod schema;
-pub mod serve;
 pub mod sessions;
-pub mod settings;
-pub mod startup;
-pub mod state;
 pub mod topics;
 pub mod version;
-pub mod when;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::Write as _;
 
 use clap::{CommandFactory, Parser};
 
-pub use exit::{Exit, Failure};
-pub use output::Output;
+pub use crate::exit::{Exit, Failure};
+pub use io::output::Output;
 
 /// The program's name in help, completions and manual pages.
 pub const NAME: &str = "livesession";
@@ -119,8 +108,8 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> Exit {
 }
 
 /// Writes to standard error. If that fails nobody is left to be told; the exit code still says it.
-fn tell(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
+pub(crate) fn tell(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! `livesession recordings`: from a file to its session.
 
-use super::answer::{Form, IndexFile, Rows, Style, json_line, length};
-use super::exit::{Exit, Failure};
-use super::output::Output;
+use super::io::output::Output;
+use super::io::table::{Form, IndexFile, Rows, Style, json_line, length};
+use crate::exit::{Exit, Failure};
 use crate::projection;
 
 /// Says which session a recorded file belongs to; exit 1 if none.

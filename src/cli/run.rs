@@ -1,6 +1,6 @@
 //! `livesession run`: the worker, as a service, with the index and its HTTP side unless they are switched off.
 //!
-//! Puts the parts together; [`super::serve`] runs them.
+//! Puts the parts together; [`crate::service::serve`] runs them.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use tracing::info;
 
-use super::exit::{Exit, Failure};
-use super::indexing::{self, Indexing};
-use super::output::Output;
-use super::serve::{self, Loop, Service};
-use super::settings::AllSettings;
-use super::startup::{self, TopicFacts};
-use super::{clients, logging, state};
+use super::io::flags::AllSettings;
+use super::io::output::Output;
 use crate::clock;
 use crate::config::{self, Config};
+use crate::deployment::indexing::{self, Indexing};
+use crate::deployment::startup::{self, TopicFacts};
+use crate::deployment::{clients, state};
+use crate::exit::{Exit, Failure};
 use crate::health::Health;
 use crate::metrics::{Identity, Labels, Metrics};
+use crate::service::logging;
+use crate::service::serve::{self, Loop, Service};
 use crate::worker::{self, thread};
 use livesession_formats::notification::{KeyParts, Reason, Rules};
 use livesession_grouping::time::Millis;

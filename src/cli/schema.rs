@@ -3,8 +3,8 @@
 //! Compiled in rather than installed beside the program, so that a reader of the topic gets exactly those of the version
 //! that writes it.
 
-use super::exit::{Exit, Failure};
-use super::output::Output;
+use super::io::output::Output;
+use crate::exit::{Exit, Failure};
 
 /// Name and text of every schema.
 const SCHEMAS: [(&str, &str); 6] = [

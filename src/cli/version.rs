@@ -1,7 +1,7 @@
 //! `livesession version`: what to write into a bug report.
 
-use super::exit::{Exit, Failure};
-use super::output::Output;
+use super::io::output::Output;
+use crate::exit::{Exit, Failure};
 use livesession_kafka as kafka;
 
 /// Prints the version, and what it was built with.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use livesession::cli::settings::AllSettings;
+use livesession::cli::io::flags::AllSettings;
 use livesession::config::{self, Setting};
 use livesession_formats::notification::Reason;
 use livesession_grouping::segment::Anomaly;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// A library that stops at a module of the program, and why it does. At which crate one stops, Cargo knows.
 const STOPS: [(&str, &[&str], &str); 3] = [
     ("prometheus", &["metrics/"], "the rest counts"),
-    ("axum", &["http/", "cli/"], "HTTP never touches the data path"),
+    ("axum", &["http/", "deployment/", "service/"], "HTTP never touches the data path"),
     ("clap", &["cli/"], "commands are not called by anything"),
 ];
 

@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use super::super::answer::{Form, Rows, Style, json_line, visible};
-use super::super::exit::{Exit, Failure};
-use super::super::output::Output;
-use super::super::startup::scan_failure;
-use super::letter::{Letter, State};
 use super::{Progress, Topic, ledgers, read_notes, stretch, tell};
+use crate::cli::io::output::Output;
+use crate::cli::io::table::{Form, Rows, Style, json_line, visible};
+use crate::deployment::startup::scan_failure;
+use crate::dlq::record::{Letter, State};
+use crate::exit::{Exit, Failure};
 use livesession_formats::kcat;
 use livesession_formats::notification::Reason;
 use livesession_grouping::time::Timestamp;

@@ -3,9 +3,9 @@
 use livesession_formats::time::parse_span;
 use std::path::PathBuf;
 
-use super::input;
-use super::replay::Mode;
-use crate::cli::settings::GroupingSettings;
+use crate::batch::input;
+use crate::batch::replay::Mode;
+use crate::cli::io::flags::GroupingSettings;
 use livesession_grouping::time::Millis;
 
 /// Groups notifications from files into sessions, without Kafka.
@@ -88,7 +88,7 @@ pub struct Gaps(pub Vec<Millis>);
 
 impl Args {
     /// Returns the form that was asked for; `None`: each file tells its own.
-    pub(super) fn form(&self) -> Option<input::Form> {
+    pub fn form(&self) -> Option<input::Form> {
         match self.from {
             Form::Auto => None,
             Form::Raw => Some(input::Form::Raw),
@@ -97,7 +97,7 @@ impl Args {
         }
     }
 
-    pub(super) fn mode(&self) -> Mode {
+    pub fn mode(&self) -> Mode {
         match (self.arrival_order, self.all_revisions) {
             (_, true) => Mode::AllRevisions,
             (true, false) => Mode::ArrivalOrder,

@@ -1,10 +1,10 @@
 //! `livesession index rebuild`: fills the index anew from the topic, under those who read it.
 
-use super::topic::{Progress, Topic};
-use crate::cli::exit::{Exit, Failure};
-use crate::cli::indexing;
-use crate::cli::output::Output;
-use crate::cli::settings::AllSettings;
+use crate::cli::io::flags::AllSettings;
+use crate::cli::io::output::Output;
+use crate::deployment::indexing;
+use crate::deployment::topic::{Progress, Topic};
+use crate::exit::{Exit, Failure};
 use crate::indexer::Batch;
 use livesession_index::{Advance, Rebuild};
 

@@ -11,13 +11,14 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::topic::{Progress, Topic};
-use crate::cli::answer::{Form, Rows, Style, json_line};
-use crate::cli::exit::{Exit, Failure};
-use crate::cli::output::Output;
-use crate::cli::settings::AllSettings;
-use crate::cli::{indexing, tell};
+use crate::cli::io::flags::AllSettings;
+use crate::cli::io::output::Output;
+use crate::cli::io::table::{Form, Rows, Style, json_line};
+use crate::cli::tell;
 use crate::clock;
+use crate::deployment::indexing;
+use crate::deployment::topic::{Progress, Topic};
+use crate::exit::{Exit, Failure};
 use crate::indexer::{self, Batch, Read};
 use livesession_grouping::time::{Millis, Timestamp};
 use livesession_index::rows::Record;

@@ -5,15 +5,15 @@
 
 use serde::Serialize;
 
-use crate::cli::answer::{Form, Rows, Style, json_line, length};
-use crate::cli::exit::{Exit, Failure};
-use crate::cli::index::topic::Topic;
-use crate::cli::output::Output;
+use crate::cli::io::flags::AllSettings;
+use crate::cli::io::output::Output;
+use crate::cli::io::table::{Form, Rows, Style, json_line, length};
 use crate::cli::run;
-use crate::cli::settings::AllSettings;
-use crate::cli::state;
 use crate::cli::tell;
 use crate::config::Config;
+use crate::deployment::state;
+use crate::deployment::topic::Topic;
+use crate::exit::{Exit, Failure};
 use crate::partition::{Partition, RestoreError};
 use livesession_formats::session::{self, SessionRecord, Source};
 use livesession_grouping::time::Timestamp;

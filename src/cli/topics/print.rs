@@ -3,9 +3,9 @@
 //! Names of topics have letters, digits, `.`, `_` and `-` only: `config` has seen to it, so nothing has to be quoted for a
 //! shell.
 
-use super::super::exit::Failure;
-use super::super::output::Output;
+use crate::cli::io::output::Output;
 use crate::config::{Config, SecurityProtocol};
+use crate::exit::Failure;
 use livesession_kafka::admin::NewTopicSettings;
 
 /// The version of Strimzi's resources. Source: Strimzi's release notes; 1.0 takes no other one, and 0.49 is the first.

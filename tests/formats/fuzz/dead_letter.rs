@@ -1,8 +1,8 @@
 //! Headers of dead letters and the notes of replays, which anybody may have written. Promise: a note that is accepted is
 //! written and read again as the same; a replay counts once and keeps the record's own headers.
 
-use livesession::cli::dlq::ledger::Ledger;
-use livesession::cli::dlq::letter::{Letter, split_headers};
+use livesession::dlq::record::{Letter, split_headers};
+use livesession::dlq::replayed::Ledger;
 use livesession_formats::dead_letter;
 use livesession_kafka::Record;
 

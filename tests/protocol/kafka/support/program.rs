@@ -4,8 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use livesession::cli::topics::plan;
 use livesession::config::Config;
+use livesession::deployment::topics;
 use livesession_kafka::admin::{Admin, Topic};
 use livesession_kafka::settings::Settings;
 use serde_json::Value;
@@ -67,7 +67,7 @@ impl Deployment {
     /// Returns the topics that exist.
     pub fn topics(&self) -> Vec<Topic> {
         let admin = self.admin();
-        plan::names(&self.config).iter().filter_map(|(_, name)| admin.topic(name).unwrap()).collect()
+        topics::names(&self.config).iter().filter_map(|(_, name)| admin.topic(name).unwrap()).collect()
     }
 
     /// Returns a command to run or to spawn, with nothing in its environment.

@@ -1,6 +1,6 @@
 //! A dead letter as the commands see it: where it is from, why it is here, and what can become of it.
 
-use super::ledger::Ledger;
+use super::replayed::Ledger;
 use livesession_formats::dead_letter::{self, CUT, MAX_REPLAYS};
 use livesession_formats::notification::Reason;
 use livesession_grouping::time::Timestamp;

@@ -17,7 +17,7 @@
 
 use std::fmt;
 
-use super::plan::{Role, names};
+use super::topics::{Role, names};
 use crate::config::Config;
 use livesession_formats::dead_letter;
 use livesession_kafka::admin::{self, Admin, Topic};

@@ -4,11 +4,11 @@
 //! forbid. By then it has joined its group, and another partition may have begun under these settings and forbid the old
 //! ones. So all partitions are asked first, by whoever starts.
 
-use super::exit::{Exit, Failure};
-use super::index::topic::Topic;
-use super::run;
-use super::topics::check::Problem;
+use super::check::Problem;
+use super::topic::Topic;
+use crate::cli::run;
 use crate::config::Config;
+use crate::exit::{Exit, Failure};
 use crate::partition::{self, Partition, RestoreError};
 use livesession_formats::changelog::{self, MARKER_KEY, Marker, Reducer};
 use livesession_kafka::LogEnds;

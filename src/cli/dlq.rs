@@ -1,7 +1,7 @@
 //! `livesession dlq`: the dead letters, listed, shown and sent back.
 //!
 //! `list` and `show` read; only `replay` writes. What has been replayed is remembered by Kafka, in the group
-//! `<application_id>-dlq-replay`: for each reason, the stretches of the topic that are settled ([`ledger`] says why). So
+//! `<application_id>-dlq-replay`: for each reason, the stretches of the topic that are settled ([`crate::dlq::replayed`] says why). So
 //!
 //! * a filter passes over what it does not select, and a later replay finds it;
 //! * a replay that is killed and repeated sends nothing twice, because records and note are one transaction;
@@ -13,10 +13,7 @@
 //!
 //! Values are printed by `show` alone, because they may hold push secrets.
 
-pub mod ledger;
-pub mod letter;
 mod list;
-mod replay;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -24,17 +21,18 @@ use std::time::{Duration, Instant};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::answer::Style;
-use super::exit::{Exit, Failure};
-use super::output::Output;
-use super::settings::AllSettings;
-use super::startup::scan_failure;
-use super::topics::{self, ANSWER_TIMEOUT};
-use super::when::Offset;
-use super::{clients, startup};
+use super::io::flags::AllSettings;
+use super::io::output::Output;
+use super::io::table::Style;
+use super::io::time::Offset;
+use crate::cli::topics::{self, ANSWER_TIMEOUT};
 use crate::clock;
 use crate::config::Config;
-use ledger::Ledger;
+use crate::deployment::startup::scan_failure;
+use crate::deployment::{clients, startup};
+use crate::dlq::replay;
+use crate::dlq::replayed::Ledger;
+use crate::exit::{Exit, Failure};
 use livesession_formats::notification::Reason;
 use livesession_grouping::time::Timestamp;
 use livesession_kafka::scan::Scan;
@@ -144,7 +142,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
 }
 
 /// The dead-letter topic and its reader.
-struct Topic {
+pub struct Topic {
     name: String,
     partitions: i32,
     scan: Scan,
@@ -160,7 +158,7 @@ impl Topic {
 }
 
 /// Returns how many partitions a topic has, which has to exist.
-fn count_partitions(config: &Config, name: &str, setting: &str) -> Result<i32, Failure> {
+pub fn count_partitions(config: &Config, name: &str, setting: &str) -> Result<i32, Failure> {
     let found = topics::connect(config)?.topic(name).map_err(startup::admin_failure)?;
     let missing = || {
         let text = format!("topic {name} ({setting}) does not exist: correct it, or run livesession topics create");
@@ -170,7 +168,7 @@ fn count_partitions(config: &Config, name: &str, setting: &str) -> Result<i32, F
 }
 
 /// Returns the settings of the clients that read dead letters: with a group and a transactional id of their own.
-fn replay_settings(config: &Config) -> Result<Settings, Failure> {
+pub fn replay_settings(config: &Config) -> Result<Settings, Failure> {
     let mut settings = clients::settings(config, 0)?;
     settings.group = format!("{}-dlq-replay", config.application_id);
     settings.transactional_id.clone_from(&settings.group);
@@ -179,7 +177,7 @@ fn replay_settings(config: &Config) -> Result<Settings, Failure> {
 }
 
 /// Returns what the notes say has been replayed, by partition.
-fn ledgers(topic: &str, notes: impl IntoIterator<Item = (i32, String)>) -> Result<BTreeMap<i32, Ledger>, Failure> {
+pub fn ledgers(topic: &str, notes: impl IntoIterator<Item = (i32, String)>) -> Result<BTreeMap<i32, Ledger>, Failure> {
     let mut ledgers = BTreeMap::new();
     for (partition, note) in notes {
         let ledger = Ledger::parse(&note).map_err(|problem| {
@@ -195,14 +193,14 @@ fn ledgers(topic: &str, notes: impl IntoIterator<Item = (i32, String)>) -> Resul
 }
 
 /// Reads what the group has noted, for somebody who only looks.
-fn read_notes(scan: &Scan, topic: &str, partitions: i32) -> Result<BTreeMap<i32, String>, Failure> {
+pub fn read_notes(scan: &Scan, topic: &str, partitions: i32) -> Result<BTreeMap<i32, String>, Failure> {
     let all: Vec<i32> = (0..partitions).collect();
     let committed = scan.committed(topic, &all).map_err(scan_failure)?;
     Ok(committed.into_iter().map(|(partition, held)| (partition, held.note)).collect())
 }
 
 /// Returns from where to where a partition is to be read.
-fn stretch(scan: &Scan, topic: &str, partition: i32, since: Option<Timestamp>) -> Result<(i64, i64), Failure> {
+pub fn stretch(scan: &Scan, topic: &str, partition: i32, since: Option<Timestamp>) -> Result<(i64, i64), Failure> {
     let ends = scan.ends(topic, partition).map_err(scan_failure)?;
     let from = match since {
         None => ends.start,
@@ -212,17 +210,17 @@ fn stretch(scan: &Scan, topic: &str, partition: i32, since: Option<Timestamp>) -
 }
 
 /// Tells now and then how far it is, so that nobody takes a long read for a stuck one.
-struct Progress {
+pub struct Progress {
     read: u64,
     next: Instant,
 }
 
 impl Progress {
-    fn new() -> Progress {
+    pub fn new() -> Progress {
         Progress { read: 0, next: clock::instant() + TELL_EVERY }
     }
 
-    fn count(&mut self, partition: i32, offset: i64) {
+    pub fn count(&mut self, partition: i32, offset: i64) {
         const LOOK_EVERY: u64 = 1_024;
         self.read += 1;
         if self.read.is_multiple_of(LOOK_EVERY) && clock::instant() >= self.next {

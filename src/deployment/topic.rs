@@ -6,10 +6,10 @@
 use std::collections::btree_map::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::cli::clients;
-use crate::cli::exit::{Exit, Failure};
+use super::clients;
 use crate::clock;
 use crate::config::Config;
+use crate::exit::{Exit, Failure};
 use crate::indexer::Read;
 use livesession_kafka::LogEnds;
 use livesession_kafka::scan::{self, Scan};

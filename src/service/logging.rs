@@ -9,8 +9,8 @@ use tracing::Dispatch;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::exit::{Exit, Failure};
 use crate::config::LogFormat;
+use crate::exit::{Exit, Failure};
 
 /// Begins to log.
 ///

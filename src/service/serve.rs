@@ -15,8 +15,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use super::exit::{Exit, Failure};
 use crate::clock;
+use crate::exit::{Exit, Failure};
 use crate::health::Health;
 use crate::http;
 use crate::metrics::Metrics;

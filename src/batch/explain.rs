@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::sink::Origin;
+use crate::cli::group::sink::Origin;
 use livesession_grouping::time::{Millis, Timestamp};
 use livesession_grouping::{Cause, Policy, Publication, Segment, Status};
 

@@ -11,12 +11,12 @@ use std::path::PathBuf;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use super::exit::{Exit, Failure};
-use super::logging;
 use super::output::Output;
-use super::when::Offset;
+use super::time::Offset;
 use crate::config::{self, DEFAULT_FILE, Knowledge, Scope, Sources};
+use crate::exit::{Exit, Failure};
 use crate::projection;
+use crate::service::logging;
 use livesession_formats::session::worst_case_bytes;
 use livesession_index as index;
 use livesession_index::Reader;

@@ -6,14 +6,14 @@ use std::sync::atomic::AtomicBool;
 use axum::Router;
 
 use super::clients;
-use super::exit::{Exit, Failure};
-use super::serve::Loop;
 use crate::config::Config;
+use crate::exit::{Exit, Failure};
 use crate::health;
 use crate::http::api::Store;
 use crate::http::site;
 use crate::indexer::{self, Settings, Thread};
 use crate::metrics::Metrics;
+use crate::service::serve::Loop;
 use livesession_index as index;
 use livesession_index::{Freshness, Origin, Writer};
 

@@ -6,7 +6,7 @@
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 
-use super::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure};
 
 /// Standard output, buffered. Flushed by [`super::main`] once the command is done, and by [`Output::flush`] before a wait.
 pub struct Output {

@@ -4,10 +4,10 @@
 
 mod open;
 
-use super::answer::{Form, IndexFile, Rows, Style, json_line, length};
-use super::exit::{Exit, Failure};
-use super::output::Output;
+use crate::cli::io::output::Output;
+use crate::cli::io::table::{Form, IndexFile, Rows, Style, json_line, length};
 use crate::clock;
+use crate::exit::{Exit, Failure};
 use crate::projection;
 use crate::splice::text::{self, Gaps};
 use crate::splice::{Plan, text::Form as PlanForm};
@@ -331,7 +331,7 @@ fn renditions(record: &SessionRecord) -> String {
         .renditions
         .iter()
         .enumerate()
-        .map(|(number, kind)| super::answer::visible(&format!("  {number}: {}", describe(kind))))
+        .map(|(number, kind)| crate::cli::io::table::visible(&format!("  {number}: {}", describe(kind))))
         .collect();
     lines.join("\n")
 }

@@ -15,16 +15,16 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::super::answer::{Form, Rows, Style, json_line};
-use super::super::exit::{Exit, Failure};
-use super::super::output::Output;
-use super::super::startup::scan_failure;
-use super::super::topics::ANSWER_TIMEOUT;
-use super::ledger::{Ledger, MAX_NOTE_BYTES};
-use super::letter::{Letter, State, split_headers};
-use super::{Progress, count_partitions, ledgers, read_notes, replay_settings, stretch};
+use super::record::{Letter, State, split_headers};
+use super::replayed::{Ledger, MAX_NOTE_BYTES};
+use crate::cli::dlq::{Progress, count_partitions, ledgers, read_notes, replay_settings, stretch};
+use crate::cli::io::output::Output;
+use crate::cli::io::table::{Form, Rows, Style, json_line};
+use crate::cli::topics::ANSWER_TIMEOUT;
 use crate::clock;
 use crate::config::Config;
+use crate::deployment::startup::scan_failure;
+use crate::exit::{Exit, Failure};
 use livesession_formats::dead_letter;
 use livesession_formats::notification::Reason;
 use livesession_grouping::time::Timestamp;

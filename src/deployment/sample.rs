@@ -17,14 +17,14 @@
 use std::collections::BTreeMap;
 
 use super::capacity::{Rate, estimate};
-use super::exit::Failure;
-use super::group::Setup;
-use super::output::Output;
-use super::topics::check::{self, Problem};
-use super::topics::plan::Role;
-use super::topics::{self, ANSWER_TIMEOUT};
+use super::check::{self, Problem};
+use super::topics::Role;
 use super::{clients, startup, state};
+use crate::cli::group::Setup;
+use crate::cli::io::output::Output;
+use crate::cli::topics::{self, ANSWER_TIMEOUT};
 use crate::config::Config;
+use crate::exit::Failure;
 use livesession_formats::notification::{Decoder, Notification, Reason, Rules};
 use livesession_grouping::time::Timestamp;
 use livesession_kafka::scan::{self, Scan};

@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::exit::{Exit, Failure};
 use crate::config::{self, Config, Problem, Problems, Properties};
+use crate::exit::{Exit, Failure};
 use livesession_grouping::time::Millis;
 use livesession_kafka::settings::{SecurityProtocol, Settings};
 

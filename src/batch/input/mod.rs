@@ -13,8 +13,8 @@
 //!
 //! A record longer than any notification may be is not held in memory; see [`KEEP_BYTES`].
 
-use super::source::{self, Failure, OpenError, Source, Unusable};
-use super::split::{Piece, Pieces, Scanner};
+use crate::batch::source::{self, Failure, OpenError, Source, Unusable};
+use crate::batch::split::{Piece, Pieces, Scanner};
 use livesession_formats::kcat;
 use livesession_grouping::time::Timestamp;
 
@@ -297,5 +297,4 @@ fn form_of(text: &[u8]) -> Option<Form> {
 }
 
 #[cfg(test)]
-#[path = "input_tests.rs"]
 mod tests;

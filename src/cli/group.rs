@@ -14,50 +14,28 @@
 //! With `--all-revisions` every publication is printed, as it would stand in the output topic. The worker decides five
 //! times a second what is due, this after every record: it never publishes less.
 //!
-//! | file | what lives there |
-//! | --- | --- |
-//! | `source`, `split`, `input` | files → records |
-//! | `replay` | records → what the core makes of them, one state for each partition |
-//! | `finals` | which of the publications are final |
-//! | `recut` | sessions of a set that are beyond a limit |
-//! | `sink`, `index_file` | sessions → lines, a table or an index |
-//! | `explain`, `what_if` | answers about the grouping instead of sessions |
-//! | `refused`, `tally`, `progress` | dead letters, the summary, the bar |
-//!
 //! # Exit codes
 //!
 //! 0 also if records were refused; 1 if there is nothing to explain; 2 if a file is missing, is a directory or may not be
 //! opened: the arguments are wrong, and nothing has been read; 65 if a file is damaged (everything before the damage has
 //! been grouped and printed) and, with `--strict`, if a record was refused; 74 if a device fails. A closed pipe ends quietly.
 
-mod args;
-mod explain;
-mod finals;
-mod index_file;
-pub mod input;
-mod progress;
-mod recut;
-mod refused;
-mod replay;
-mod sink;
-mod source;
-mod split;
-mod tally;
-mod what_if;
+pub mod args;
+pub mod sink;
 
 use std::io::{self, IsTerminal, Write};
 
 pub use args::{Args, Form, Format};
 
-use super::exit::{Exit, Failure};
-use super::output::Output;
+use super::io::output::Output;
+use crate::batch::dead_letters::DeadLetters;
+use crate::batch::input::{self, Input};
+use crate::batch::replay::{Mode, Replay};
+use crate::cli::progress::Progress;
 use crate::config::{Config, StreamKey};
-use input::Input;
+use crate::exit::{Exit, Failure};
 use livesession_formats::notification::{KeyParts, Rules};
 use livesession_grouping::Policy;
-use progress::Progress;
-use refused::DeadLetters;
-use replay::{Mode, Replay};
 use sink::Sink;
 
 /// What the command has to know of the configuration.

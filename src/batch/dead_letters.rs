@@ -12,9 +12,9 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use super::Setup;
 use super::input::InputRecord;
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::group::Setup;
+use crate::exit::{Exit, Failure};
 use livesession_formats::dead_letter::{self, Header, Refused};
 use livesession_formats::kcat;
 use livesession_formats::notification::Reason;

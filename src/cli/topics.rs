@@ -6,21 +6,20 @@
 //! The input belongs to whoever writes notifications, so it is made only when asked; else its partitions are counted, since
 //! the changelog needs as many.
 
-pub mod check;
-pub mod plan;
 mod print;
 
 use std::thread;
 use std::time::Duration;
 
-use super::exit::{Exit, Failure};
-use super::output::Output;
-use super::settings::AllSettings;
-use super::{clients, startup};
+use super::io::flags::AllSettings;
+use super::io::output::Output;
 use crate::clock;
 use crate::config::Config;
+use crate::deployment::check;
+use crate::deployment::topics::{self as plan, DEFAULT_MAX_MESSAGE_BYTES, InputFacts};
+use crate::deployment::{clients, startup};
+use crate::exit::{Exit, Failure};
 use livesession_kafka::admin::{Admin, Creation, NewTopicSettings};
-use plan::{DEFAULT_MAX_MESSAGE_BYTES, InputFacts};
 
 /// How long each question to a broker may take.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);

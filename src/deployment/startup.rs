@@ -1,12 +1,12 @@
 //! What a worker makes sure of before it reads its first record.
 //!
 //! A wrong topic is found here, with a command that repairs it, or later as a transaction that aborts for ever. Asks and
-//! compares; changes nothing. What has to hold is written down in [`super::topics::check`].
+//! compares; changes nothing. What has to hold is written down in [`super::check`].
 
-use super::exit::{Exit, Failure};
-use super::topics::check::{self, Found, Problem};
-use super::topics::plan::Role;
+use super::check::{self, Found, Problem};
+use super::topics::Role;
 use crate::config::Config;
+use crate::exit::{Exit, Failure};
 use livesession_formats::dead_letter;
 use livesession_kafka::admin::{self, Admin};
 use livesession_kafka::scan;
@@ -90,7 +90,7 @@ mod tests {
     use livesession_kafka::admin::Topic;
 
     fn found(config: &Config, dead_letter_bytes: u64) -> Vec<Found> {
-        let names = super::super::topics::plan::names(config);
+        let names = crate::deployment::topics::names(config);
         let entry = |(index, (role, name)): (usize, (Role, String))| {
             let bytes = if role == Role::DeadLetter { dead_letter_bytes } else { 2_097_152 };
             let settings = [("max.message.bytes".to_owned(), bytes.to_string())].into();

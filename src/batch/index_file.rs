@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::cli::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure};
 use livesession_formats::notification::split_stream_key;
 use livesession_formats::session::Source;
 use livesession_grouping::{Publication, Segment, Status};

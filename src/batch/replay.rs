@@ -1,17 +1,17 @@
 //! Records to sessions: the worker's steps without Kafka, one state of the core for each partition.
 
-use crate::cli::exit::Failure;
+use crate::exit::Failure;
 use livesession_formats::notification::{self, Decoder, Notification, Reason};
 use livesession_grouping::time::{Millis, Timestamp};
 use livesession_grouping::{Arrival, Grouper, Hint, HintKind, Placement, Policy, Publication, Settings};
 
-use super::Setup;
+use super::dead_letters::DeadLetters;
 use super::finals::Finals;
 use super::input::InputRecord;
-use super::recut::Recut;
-use super::refused::DeadLetters;
-use super::sink::{Origin, Sink};
+use super::limits::Recut;
 use super::tally::Tally;
+use crate::cli::group::Setup;
+use crate::cli::group::sink::{Origin, Sink};
 
 /// How many sessions are taken from the core at once: enough to amortise, too few to count in memory.
 const SLICE: usize = 1_000;

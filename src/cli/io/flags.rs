@@ -11,9 +11,9 @@ use std::sync::LazyLock;
 use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
-use super::exit::{Exit, Failure};
-use super::logging;
 use crate::config::{self, Config, DEFAULT_FILE, Flag, Kind, Knowledge, Loaded, Problems, Scope, Setting, Sources};
+use crate::exit::{Exit, Failure};
+use crate::service::logging;
 use livesession_formats::session::worst_case_bytes;
 use livesession_kafka::settings::property_problem;
 

@@ -1,0 +1,6 @@
+//! What commands share: flags and times in, text and tables out.
+
+pub mod flags;
+pub mod output;
+pub mod table;
+pub mod time;
