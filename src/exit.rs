@@ -1,7 +1,7 @@
-//! How a command ends: an exit code, and an error that is printed in one place.
+//! Exit codes of the program, and the failure that carries one.
 //!
-//! Codes are a contract with supervisors (`RestartPreventExitStatus=2 70 78`) and scripts; those from 64 on are the ones of
-//! BSD's `sysexits.h`. Commands return a [`Failure`] and print nothing about it themselves.
+//! Codes are a contract with supervisors (`RestartPreventExitStatus=2 70 78`) and scripts. Those from 64 on have the numbers
+//! and the names of BSD's `sysexits.h`. Everything that a command calls returns a [`Failure`]; `cli` prints it, once.
 
 use std::error::Error;
 use std::fmt;
@@ -11,21 +11,21 @@ use std::process::ExitCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     Ok = 0,
-    /// The question was understood, and the answer is no: an unknown id, a failed probe.
-    No = 1,
+    /// The answer is negative: an unknown id, a failed probe, an index that differs.
+    NotFound = 1,
     /// The command line is wrong.
     Usage = 2,
-    /// What was given as input is wrong.
-    Data = 65,
-    /// Kafka cannot be reached, or does not let us in.
-    Kafka = 69,
-    /// Our defect: a person has to look, a restart does not help.
-    Defect = 70,
-    /// A disk or another device does not take or give what it should.
-    Disk = 74,
+    /// The input is damaged, or a record of it was refused.
+    DataErr = 65,
+    /// Kafka cannot be reached.
+    Unavailable = 69,
+    /// A defect of this program: a restart does not help.
+    Software = 70,
+    /// A disk or another device failed.
+    IoErr = 74,
     /// The same command may succeed later.
-    Later = 75,
-    /// The configuration is wrong, or another process works under our name.
+    TempFail = 75,
+    /// The configuration is wrong, a login or permission is refused, or another process uses the same identity.
     Config = 78,
 }
 
@@ -35,11 +35,11 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command did not succeed.
+/// Why a command did not succeed, and how the process exits.
 #[derive(Debug)]
 pub struct Failure {
     pub exit: Exit,
-    /// `None`: nobody is there to be told.
+    /// `None`: nothing is printed.
     message: Option<String>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -59,12 +59,12 @@ impl Failure {
         Failure { exit, message: Some(message.into()), source: Some(source.into()) }
     }
 
-    /// Makes the end of a command whose reader has gone: it has what it wanted, so nothing is printed and all is well.
+    /// Makes the end of a command whose reader closed the pipe: it has what it wanted, so the exit code is 0.
     pub fn reader_gone() -> Failure {
         Failure { exit: Exit::Ok, message: None, source: None }
     }
 
-    /// Returns whether the end is to be told to nobody.
+    /// Returns whether nothing is to be printed.
     pub fn is_quiet(&self) -> bool {
         self.message.is_none()
     }
@@ -94,15 +94,24 @@ mod tests {
 
     #[test]
     fn the_whole_chain_is_printed() {
-        let failure = Failure::caused_by(Exit::Disk, "could not write", Outer(std::io::Error::other("inner")));
+        let failure = Failure::caused_by(Exit::IoErr, "could not write", Outer(std::io::Error::other("inner")));
         assert_eq!(failure.to_string(), "error: could not write\n  caused by: outer\n  caused by: inner");
-        assert_eq!(Failure::new(Exit::No, "unknown id").to_string(), "error: unknown id");
+        assert_eq!(Failure::new(Exit::NotFound, "unknown id").to_string(), "error: unknown id");
         assert_eq!(Failure::reader_gone().to_string(), "");
     }
 
     #[test]
     fn codes_are_those_that_supervisors_know() {
-        let codes = [Exit::Ok, Exit::No, Exit::Usage, Exit::Data, Exit::Kafka, Exit::Defect, Exit::Disk, Exit::Later];
+        let codes = [
+            Exit::Ok,
+            Exit::NotFound,
+            Exit::Usage,
+            Exit::DataErr,
+            Exit::Unavailable,
+            Exit::Software,
+            Exit::IoErr,
+            Exit::TempFail,
+        ];
         assert_eq!(codes.map(|exit| exit as u8), [0, 1, 2, 65, 69, 70, 74, 75]);
         assert_eq!(Exit::Config as u8, 78);
     }

@@ -109,5 +109,5 @@ impl DeadLetters {
 }
 
 fn failure(file: &str, source: io::Error) -> Failure {
-    Failure::caused_by(Exit::Disk, format!("could not write dead letters to {file}"), source)
+    Failure::caused_by(Exit::IoErr, format!("could not write dead letters to {file}"), source)
 }

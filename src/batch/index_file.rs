@@ -46,7 +46,7 @@ impl IndexFile {
                 let message = format!("{} exists: name a file that does not, or remove it", path.display());
                 Failure::new(Exit::Usage, message)
             }
-            _ => Failure::caused_by(Exit::Disk, format!("could not make {}", path.display()), source),
+            _ => Failure::caused_by(Exit::IoErr, format!("could not make {}", path.display()), source),
         })?;
         let (path, topic) = (path.to_owned(), topic.to_owned());
         Ok(IndexFile { path, topic, writer: None, batch: Vec::new(), left_out: LeftOut::default() })
@@ -80,7 +80,7 @@ impl IndexFile {
             Some((_, first)) if first == topic => Ok(()),
             Some((_, first)) => {
                 let message = format!("an index is of one topic, and there are records of {first:?} and {topic:?}");
-                Err(Failure::new(Exit::Data, message))
+                Err(Failure::new(Exit::DataErr, message))
             }
             None => {
                 let origin = Origin { topic: self.topic.clone(), source_topic: topic.to_owned() };
@@ -102,8 +102,8 @@ impl IndexFile {
 
 fn failure(error: Error) -> Failure {
     let exit = match error {
-        Error::Sql { .. } | Error::Backwards { .. } => Exit::Defect,
-        _ => Exit::Disk,
+        Error::Sql { .. } | Error::Backwards { .. } => Exit::Software,
+        _ => Exit::IoErr,
     };
     Failure::caused_by(exit, "could not write sessions to the index", error)
 }

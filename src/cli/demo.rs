@@ -95,7 +95,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
     let metrics = Arc::new(run::metrics(&config));
     let mut evening = evening(settings.rules);
     let (Some(first), Some(last)) = (evening.front().map(|first| first.at), evening.back().map(|last| last.at)) else {
-        return Err(Failure::new(Exit::Defect, "the sample evening is empty"));
+        return Err(Failure::new(Exit::Software, "the sample evening is empty"));
     };
     let end = settings.policy.wait_bound(last, config.grouping.gap) + AFTER;
     let mut worker = Worker::new(&client, Arc::new(settings.clone()), metrics);
@@ -105,7 +105,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
     while !worker.is_member() || worker.restoring() > 0 {
         thread::park_timeout(worker.turn(now(first)).map_err(broken)?);
         if origin.elapsed() > START {
-            return Err(Failure::new(Exit::Later, "the worker did not get its partition in time"));
+            return Err(Failure::new(Exit::TempFail, "the worker did not get its partition in time"));
         }
     }
     let play = Play { first, end, begun: clock::instant(), length: Duration::from_secs(args.seconds.into()) };
@@ -215,7 +215,7 @@ fn poll(tail: &Tail) -> Result<Option<Record<'_>>, Failure> {
 }
 
 fn cannot(what: &str, error: impl Into<Cause>) -> Failure {
-    Failure::caused_by(Exit::Later, format!("could not {what}"), error)
+    Failure::caused_by(Exit::TempFail, format!("could not {what}"), error)
 }
 
 /// Prints what happens.

@@ -116,7 +116,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
     match (ended, tally.refused()) {
         (Some(error), _) => Err(input_failure(error)),
         (None, refused @ 1..) if args.strict => {
-            Err(Failure::new(Exit::Data, format!("refused {refused} of {} records (--strict)", tally.read())))
+            Err(Failure::new(Exit::DataErr, format!("refused {refused} of {} records (--strict)", tally.read())))
         }
         _ => answer,
     }
@@ -134,7 +134,7 @@ fn input_failure(error: input::Error) -> Failure {
             Some(source) => Failure::caused_by(Exit::Usage, message, source),
             None => Failure::new(Exit::Usage, message),
         },
-        input::Error::Data { .. } => Failure::new(Exit::Data, message),
-        input::Error::Device { source, .. } => Failure::caused_by(Exit::Disk, message, source),
+        input::Error::Data { .. } => Failure::new(Exit::DataErr, message),
+        input::Error::Device { source, .. } => Failure::caused_by(Exit::IoErr, message, source),
     }
 }

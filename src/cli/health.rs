@@ -39,9 +39,9 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
     };
     let address = reachable(listen);
     let answer = ask(address, LIVEZ)
-        .map_err(|error| Failure::caused_by(Exit::No, format!("could not ask {LIVEZ} at {address}"), error))?;
+        .map_err(|error| Failure::caused_by(Exit::NotFound, format!("could not ask {LIVEZ} at {address}"), error))?;
     out.text(&answer.body)?;
-    Ok(if answer.status == 200 { Exit::Ok } else { Exit::No })
+    Ok(if answer.status == 200 { Exit::Ok } else { Exit::NotFound })
 }
 
 /// Returns where to ask a process that listens at `listen`: "everywhere" is no address, so the loopback of its family.
@@ -105,15 +105,15 @@ mod tests {
     #[test]
     fn only_200_is_healthy() {
         assert_eq!(exit_of("HTTP/1.1 200 OK\r\n\r\nok\n").unwrap(), Exit::Ok);
-        assert_eq!(exit_of("HTTP/1.1 503 Service Unavailable\r\n\r\nfailed\n").unwrap(), Exit::No);
-        assert_eq!(exit_of("HTTP/1.1 204 No Content\r\n\r\n").unwrap(), Exit::No);
+        assert_eq!(exit_of("HTTP/1.1 503 Service Unavailable\r\n\r\nfailed\n").unwrap(), Exit::NotFound);
+        assert_eq!(exit_of("HTTP/1.1 204 No Content\r\n\r\n").unwrap(), Exit::NotFound);
     }
 
     #[test]
     fn something_else_on_the_port_is_not_healthy() {
         for answer in ["", "SSH-2.0-something\r\n", "HTTP/1.1 200 OK\r\n"] {
             let failure = exit_of(answer).unwrap_err();
-            assert_eq!(failure.exit, Exit::No, "{answer:?}");
+            assert_eq!(failure.exit, Exit::NotFound, "{answer:?}");
             assert!(failure.to_string().contains("caused by: answer is not HTTP"), "{failure}");
         }
     }
@@ -124,7 +124,7 @@ mod tests {
         let listen = listener.local_addr().unwrap();
         drop(listener);
         let failure = run(Args { config: None, listen: Some(listen) }, &mut Output::to(io::sink())).unwrap_err();
-        assert_eq!(failure.exit, Exit::No);
+        assert_eq!(failure.exit, Exit::NotFound);
         assert!(failure.to_string().starts_with(&format!("error: could not ask /livez at {listen}")), "{failure}");
     }
 

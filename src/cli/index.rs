@@ -111,7 +111,7 @@ fn prepare(config: &Config) -> Result<Service, Failure> {
     let health = Arc::new(Health::new(&metrics, 0, true, clock::now()));
     let stop = Arc::new(AtomicBool::new(false));
     let Some(shown) = health.index() else {
-        return Err(Failure::new(Exit::Defect, "the health of an indexer has no index"));
+        return Err(Failure::new(Exit::Software, "the health of an indexer has no index"));
     };
     let Indexing { index, site } = Indexing::new(config, &metrics, shown, &stop)?;
     let (listen, shutdown_timeout) = (config.http.listen, config.shutdown_timeout);

@@ -18,7 +18,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
     match args.directory {
         None => clap_mangen::Man::new(super::command()).render(out).map_err(output::failure)?,
         Some(directory) => clap_mangen::generate_to(super::command(), &directory).map_err(|error| {
-            Failure::caused_by(Exit::Disk, format!("could not write manual pages to {}", directory.display()), error)
+            Failure::caused_by(Exit::IoErr, format!("could not write manual pages to {}", directory.display()), error)
         })?,
     }
     Ok(Exit::Ok)

@@ -30,7 +30,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
     let topic = view.source_topic()?.unwrap_or_default();
     let found = view.recordings(args.file_id.trim(), MAX_ROWS)?;
     if found.is_empty() {
-        return Err(Failure::new(Exit::No, format!("no session has the file {:?}", args.file_id.trim())));
+        return Err(Failure::new(Exit::NotFound, format!("no session has the file {:?}", args.file_id.trim())));
     }
     let form = args.style.form(out);
     let mut rows = Rows::new(form, &HEADER);

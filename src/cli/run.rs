@@ -168,13 +168,13 @@ pub fn worker_settings(config: &Config, facts: &TopicFacts) -> Result<worker::Se
 /// Returns how the process ends when a worker could not go on.
 fn exit_of(failure: worker::Failure) -> Failure {
     let exit = match failure {
-        worker::Failure::Away { .. } | worker::Failure::Rebuild { .. } => Exit::Kafka,
+        worker::Failure::Away { .. } | worker::Failure::Rebuild { .. } => Exit::Unavailable,
         worker::Failure::Fenced { .. } | worker::Failure::Refused { .. } => Exit::Config,
         worker::Failure::Restore { ref source, .. } if is_unsafe_change(source) => Exit::Config,
         worker::Failure::Input { .. }
         | worker::Failure::State { .. }
         | worker::Failure::Restore { .. }
-        | worker::Failure::Defect { .. } => Exit::Defect,
+        | worker::Failure::Defect { .. } => Exit::Software,
     };
     Failure::caused_by(exit, "worker stopped", failure)
 }

@@ -85,9 +85,9 @@ pub fn failure(failure: indexer::Failure) -> Failure {
 fn exit_of(failure: &indexer::Failure) -> Exit {
     use indexer::Failure as Why;
     match failure {
-        Why::Away { .. } => Exit::Kafka,
+        Why::Away { .. } => Exit::Unavailable,
         Why::Refused { .. } | Why::Topic { .. } | Why::Twin { .. } | Why::Config { .. } => Exit::Config,
-        Why::Disk { .. } => Exit::Disk,
-        Why::Record { .. } | Why::Defect { .. } => Exit::Defect,
+        Why::Disk { .. } => Exit::IoErr,
+        Why::Record { .. } | Why::Defect { .. } => Exit::Software,
     }
 }

@@ -37,7 +37,7 @@ pub fn check_topics(config: &Config, admin: &Admin) -> Result<TopicFacts, Failur
     if !problems.is_empty() {
         return Err(topics_failure(&problems));
     }
-    facts(config, &found).ok_or_else(|| Failure::new(Exit::Defect, "topics passed their checks and are not there"))
+    facts(config, &found).ok_or_else(|| Failure::new(Exit::Software, "topics passed their checks and are not there"))
 }
 
 /// Returns the facts; `None` if a topic is missing.
@@ -66,7 +66,7 @@ pub fn topics_failure(problems: &[Problem]) -> Failure {
 /// Returns how a command ends that got no answer about topics.
 pub fn admin_failure(error: admin::Error) -> Failure {
     match error {
-        admin::Error::Away { .. } => Failure::caused_by(Exit::Kafka, "Kafka did not answer", error),
+        admin::Error::Away { .. } => Failure::caused_by(Exit::Unavailable, "Kafka did not answer", error),
         admin::Error::Refused { .. } | admin::Error::Impossible { .. } => {
             Failure::caused_by(Exit::Config, "Kafka does not do what was asked", error)
         }
@@ -76,9 +76,9 @@ pub fn admin_failure(error: admin::Error) -> Failure {
 /// Returns how a command ends that could not read.
 pub fn scan_failure(error: scan::Error) -> Failure {
     let (exit, text) = match &error {
-        scan::Error::Away { .. } => (Exit::Kafka, "Kafka did not answer"),
+        scan::Error::Away { .. } => (Exit::Unavailable, "Kafka did not answer"),
         scan::Error::Refused { .. } => (Exit::Config, "Kafka does not do what was asked"),
-        scan::Error::Gone { .. } => (Exit::Later, "retention was faster: run it again"),
+        scan::Error::Gone { .. } => (Exit::TempFail, "retention was faster: run it again"),
     };
     Failure::caused_by(exit, text, error)
 }

@@ -43,7 +43,11 @@ pub fn reduce(topic: &Topic, partition: i32) -> Result<Reducer, Failure> {
 }
 
 fn unreadable(topic: &Topic, partition: i32, error: changelog::Error) -> Failure {
-    Failure::caused_by(Exit::Defect, format!("cannot read the state of partition {partition} in {}", topic.name), error)
+    Failure::caused_by(
+        Exit::Software,
+        format!("cannot read the state of partition {partition} in {}", topic.name),
+        error,
+    )
 }
 
 /// Returns why the configuration cannot go on with what the changelog holds, by partition.

@@ -88,19 +88,19 @@ impl Progress {
 
 fn tail_failure(error: tail::Error) -> Failure {
     let exit = match error {
-        tail::Error::Away { .. } => Exit::Kafka,
+        tail::Error::Away { .. } => Exit::Unavailable,
         tail::Error::Missing { .. } | tail::Error::Refused { .. } => Exit::Config,
-        tail::Error::Moved { .. } => Exit::Later,
-        tail::Error::Rebuild { .. } => Exit::Defect,
+        tail::Error::Moved { .. } => Exit::TempFail,
+        tail::Error::Rebuild { .. } => Exit::Software,
     };
     Failure::caused_by(exit, "Kafka does not answer as it should", error)
 }
 
 fn scan_failure(error: scan::Error) -> Failure {
     let exit = match error {
-        scan::Error::Away { .. } => Exit::Kafka,
+        scan::Error::Away { .. } => Exit::Unavailable,
         scan::Error::Refused { .. } => Exit::Config,
-        scan::Error::Gone { .. } => Exit::Later,
+        scan::Error::Gone { .. } => Exit::TempFail,
     };
     Failure::caused_by(exit, "Kafka does not answer as it should", error)
 }

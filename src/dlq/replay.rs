@@ -325,14 +325,14 @@ fn replay_failure(error: replay::Error) -> Failure {
         replay::Error::Read(error) => return scan_failure(error),
         replay::Error::Taken { .. } => (Exit::Config, TAKEN),
         replay::Error::Write(Write::Abort { .. }) => {
-            (Exit::Later, "could not replay: run it again, nothing is sent twice")
+            (Exit::TempFail, "could not replay: run it again, nothing is sent twice")
         }
         replay::Error::Write(Write::Rebuild { .. }) => {
-            (Exit::Kafka, "could not replay: run it again, nothing is sent twice")
+            (Exit::Unavailable, "could not replay: run it again, nothing is sent twice")
         }
         replay::Error::Write(Write::Fenced { .. }) => (Exit::Config, TAKEN),
         replay::Error::Write(Write::Refused { .. }) => (Exit::Config, "Kafka does not do what was asked"),
-        replay::Error::Write(Write::Stop { .. }) => (Exit::Defect, "cannot replay"),
+        replay::Error::Write(Write::Stop { .. }) => (Exit::Software, "cannot replay"),
     };
     Failure::caused_by(exit, text, error)
 }

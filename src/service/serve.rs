@@ -56,14 +56,14 @@ pub fn run(prepare: impl FnOnce() -> Result<Service, Failure> + Send + 'static) 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::caused_by(Exit::Later, "cannot start the runtime", error))?;
+        .map_err(|error| Failure::caused_by(Exit::TempFail, "cannot start the runtime", error))?;
     let ended = runtime.block_on(async {
         let mut signals = Signals::listen()?;
         let prepared = tokio::task::spawn_blocking(prepare);
         tokio::select! {
             prepared = prepared => match prepared {
                 Ok(service) => service?.serve(signals).await,
-                Err(error) => Err(Failure::caused_by(Exit::Defect, "cannot start", error)),
+                Err(error) => Err(Failure::caused_by(Exit::Software, "cannot start", error)),
             },
             () = signals.told_to_stop() => {
                 info!("stopped before it had started");
@@ -85,7 +85,7 @@ struct Signals {
 impl Signals {
     fn listen() -> Result<Signals, Failure> {
         let listen_for =
-            |kind| signal(kind).map_err(|error| Failure::caused_by(Exit::Later, "cannot wait for signals", error));
+            |kind| signal(kind).map_err(|error| Failure::caused_by(Exit::TempFail, "cannot wait for signals", error));
         Ok(Signals { terminate: listen_for(SignalKind::terminate())?, interrupt: listen_for(SignalKind::interrupt())? })
     }
 
@@ -113,7 +113,7 @@ impl Service {
                     // Nobody listens only when the process is ending anyway.
                     let _ = report.send(run());
                 })
-                .map_err(|error| Failure::caused_by(Exit::Later, "cannot start a thread", error))?;
+                .map_err(|error| Failure::caused_by(Exit::TempFail, "cannot start a thread", error))?;
         }
         let router = http::health::router(Arc::clone(&health), Arc::clone(&metrics));
         let router = router.merge(site.unwrap_or_default());
@@ -137,7 +137,7 @@ impl Service {
                 }
                 () = signals.told_to_stop() => {
                     if is_stopping {
-                        return Err(Failure::new(Exit::Later, "stopped at once by a second signal; nothing is lost"));
+                        return Err(Failure::new(Exit::TempFail, "stopped at once by a second signal; nothing is lost"));
                     }
                     info!("stopping");
                     health.stop();
@@ -149,7 +149,7 @@ impl Service {
                 () = wait_until(deadline), if is_stopping => {
                     error!(loops = working, "loops did not stop in time");
                     let message = "stopping took longer than shutdown_timeout; nothing is lost";
-                    return Err(Failure::new(Exit::Later, message));
+                    return Err(Failure::new(Exit::TempFail, message));
                 }
             }
         }

@@ -140,7 +140,8 @@ pub fn count(
 
 /// Writes one letter whole.
 pub fn show(topic: &Topic, partition: i32, offset: i64, out: &mut Output) -> Result<Exit, Failure> {
-    let none = || Failure::new(Exit::No, format!("there is no dead letter at {partition}/{offset} in {}", topic.name));
+    let none =
+        || Failure::new(Exit::NotFound, format!("there is no dead letter at {partition}/{offset} in {}", topic.name));
     if !(0..topic.partitions).contains(&partition) {
         return Err(none());
     }

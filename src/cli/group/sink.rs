@@ -124,7 +124,8 @@ impl<'o> Sink<'o> {
                     match explain::explain(what, &sessions, policy) {
                         Some(explanation) => text = explanation.lines().map(|line| visible(line) + "\n").collect(),
                         None => {
-                            answer = Err(Failure::new(Exit::No, format!("no session and no stream is called {what}")));
+                            answer =
+                                Err(Failure::new(Exit::NotFound, format!("no session and no stream is called {what}")));
                         }
                     }
                 } else if let Some(gaps) = &args.what_if {

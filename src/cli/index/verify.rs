@@ -44,7 +44,7 @@ pub fn run(settings: &AllSettings, style: &Style, out: &mut Output) -> Result<Ex
     // After the view: the ends of the topic are then behind all that it can show, however fast an indexer runs.
     let topic = Topic::open(&config, &config.topics.output)?;
     let places = indexer::places(&topic.name, &topic.id, &view.offsets()?, &topic.ends)
-        .map_err(|misfit| Failure::caused_by(Exit::No, "the index is not of this topic as it is now", misfit))?;
+        .map_err(|misfit| Failure::caused_by(Exit::NotFound, "the index is not of this topic as it is now", misfit))?;
     let stretches: Vec<Stretch> = places
         .iter()
         .filter_map(|place| Some((place.partition, topic.ends.get(&place.partition)?.start, place.next)))
@@ -90,7 +90,7 @@ pub fn run(settings: &AllSettings, style: &Style, out: &mut Output) -> Result<Ex
             "{beyond_topic} sessions are not compared: retention cut the topic, and they may have been there\n"
         ));
     }
-    Ok(if differences.is_empty() { Exit::Ok } else { Exit::No })
+    Ok(if differences.is_empty() { Exit::Ok } else { Exit::NotFound })
 }
 
 /// Returns the newest revision of each session.

@@ -70,7 +70,7 @@ pub fn failure(error: io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         Failure::reader_gone()
     } else {
-        Failure::caused_by(Exit::Disk, "could not write to standard output", error)
+        Failure::caused_by(Exit::IoErr, "could not write to standard output", error)
     }
 }
 
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn any_other_failed_write_is_told() {
         let failure = end_of(io::ErrorKind::StorageFull);
-        assert_eq!(failure.exit, Exit::Disk);
+        assert_eq!(failure.exit, Exit::IoErr);
         assert!(failure.to_string().starts_with("error: could not write to standard output"), "{failure}");
     }
 }

@@ -138,7 +138,7 @@ impl Rows {
 /// Writes a value as a line of JSON.
 pub fn json_line<T: Serialize>(value: &T, out: &mut Output) -> Result<(), Failure> {
     let line = serde_json::to_string(value)
-        .map_err(|source| Failure::caused_by(Exit::Defect, "cannot write answer as JSON", source))?;
+        .map_err(|source| Failure::caused_by(Exit::Software, "cannot write answer as JSON", source))?;
     out.line(&line)
 }
 
@@ -169,13 +169,13 @@ impl From<index::Error> for Failure {
     fn from(error: index::Error) -> Failure {
         use index::Error;
         let exit = match &error {
-            Error::Busy { .. } | Error::Interrupted { .. } => Exit::Later,
+            Error::Busy { .. } | Error::Interrupted { .. } => Exit::TempFail,
             Error::Full { .. }
             | Error::ReadOnly { .. }
             | Error::Unopenable { .. }
             | Error::Io { .. }
             | Error::File { .. }
-            | Error::Corrupt { .. } => Exit::Disk,
+            | Error::Corrupt { .. } => Exit::IoErr,
             Error::Missing { .. }
             | Error::NotAnIndex { .. }
             | Error::NotSqlite { .. }
@@ -183,9 +183,9 @@ impl From<index::Error> for Failure {
             | Error::Older { .. }
             | Error::OtherTopic { .. }
             | Error::Twin { .. } => Exit::Config,
-            Error::OtherGeneration { .. } => Exit::No,
+            Error::OtherGeneration { .. } => Exit::NotFound,
             Error::Exists { .. } => Exit::Usage,
-            Error::Backwards { .. } | Error::Sql { .. } => Exit::Defect,
+            Error::Backwards { .. } | Error::Sql { .. } => Exit::Software,
         };
         Failure::caused_by(exit, "the index did not do what was asked", error)
     }
@@ -193,7 +193,7 @@ impl From<index::Error> for Failure {
 
 impl From<projection::Error> for Failure {
     fn from(error: projection::Error) -> Failure {
-        Failure::caused_by(Exit::Data, "the index has a row that no indexer of ours wrote", error)
+        Failure::caused_by(Exit::DataErr, "the index has a row that no indexer of ours wrote", error)
     }
 }
 

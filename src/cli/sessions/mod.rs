@@ -222,7 +222,7 @@ pub fn find(index: &IndexFile, id: &str) -> Result<SessionRecord, Failure> {
     let view = reader.view()?;
     // Ids are written in lower case; people paste them as they find them.
     let Some(summary) = view.session(&id.trim().to_ascii_lowercase())? else {
-        return Err(Failure::new(Exit::No, format!("no session has the id {:?}", id.trim())));
+        return Err(Failure::new(Exit::NotFound, format!("no session has the id {:?}", id.trim())));
     };
     let topic = view.source_topic()?.unwrap_or_default();
     Ok(projection::to_record(&view.with_lists(summary)?, &topic)?)
@@ -287,7 +287,7 @@ fn splice(args: &Splice, out: &mut Output) -> Result<Exit, Failure> {
     let record = find(&args.index, &args.id)?;
     if let (Status::Withdrawn, Some(survivor)) = (record.status, record.merged_into) {
         return Err(Failure::new(
-            Exit::No,
+            Exit::NotFound,
             format!("session {} was withdrawn, its files are in {survivor}", record.session_id),
         ));
     }
@@ -310,7 +310,7 @@ fn splice(args: &Splice, out: &mut Output) -> Result<Exit, Failure> {
     let gaps = if args.gaps == "keep" { Gaps::Keep } else { Gaps::Close };
     let written = form
         .write(plan, gaps)
-        .map_err(|error| Failure::caused_by(Exit::No, "cannot write plan in this form", error))?;
+        .map_err(|error| Failure::caused_by(Exit::NotFound, "cannot write plan in this form", error))?;
     out.text(&written)?;
     if !written.ends_with('\n') {
         out.line("")?;
@@ -323,7 +323,10 @@ fn splice(args: &Splice, out: &mut Output) -> Result<Exit, Failure> {
 }
 
 fn no_rendition(record: &SessionRecord, number: usize) -> Failure {
-    Failure::new(Exit::No, format!("session {} has no rendition {number}\n{}", record.session_id, renditions(record)))
+    Failure::new(
+        Exit::NotFound,
+        format!("session {} has no rendition {number}\n{}", record.session_id, renditions(record)),
+    )
 }
 
 fn renditions(record: &SessionRecord) -> String {

@@ -90,7 +90,7 @@ pub fn run(args: &Args, out: &mut Output) -> Result<Exit, Failure> {
 /// Builds the state of a partition; `None` if it has none.
 fn restored(topic: &Topic, partition: i32, config: &Config, policy: &Policy) -> Result<Option<Partition>, Failure> {
     let unreadable = |error: RestoreError| {
-        let exit = if matches!(error, RestoreError::UnsafeChange(_)) { Exit::Config } else { Exit::Defect };
+        let exit = if matches!(error, RestoreError::UnsafeChange(_)) { Exit::Config } else { Exit::Software };
         Failure::caused_by(exit, format!("cannot read the state of partition {partition} in {}", topic.name), error)
     };
     Partition::restore(policy.clone(), run::key_parts(config), state::reduce(topic, partition)?).map_err(unreadable)
@@ -100,7 +100,7 @@ fn describe(outlook: &Outlook, input: &str, partition: i32, clock: Option<Clock>
     let mut bytes = Vec::new();
     session::encode(&outlook.session, Source { topic: input, partition }, &mut bytes);
     let session = session::decode(&bytes)
-        .map_err(|error| Failure::caused_by(Exit::Defect, "cannot read back an open session", error))?;
+        .map_err(|error| Failure::caused_by(Exit::Software, "cannot read back an open session", error))?;
     let (waiting, since) = match outlook.waiting {
         Waiting::NextFile => ("next_file", None),
         Waiting::OffAir { since } => ("off_air", Some(since)),

@@ -179,7 +179,7 @@ fn away() {
     let admin = Admin::new(&settings, wait).unwrap();
     let (result, took) = timed(|| check_topics(&deployment.config, &admin));
     let failure = result.unwrap_err();
-    assert_eq!(failure.exit, Exit::Kafka, "{failure}");
+    assert_eq!(failure.exit, Exit::Unavailable, "{failure}");
     assert!(failure.to_string().starts_with("error: Kafka did not answer"), "{failure}");
     assert!(took < wait * 3, "{took:?} for five questions");
 }
