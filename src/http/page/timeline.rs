@@ -42,12 +42,16 @@ pub struct Row {
     pub bars: Vec<Bar>,
 }
 
-/// Steps of the axis in milliseconds, each with what is shown of the time, as a range of its text form.
-const STEPS: [(i64, std::ops::Range<usize>); 27] = [
+/// Steps of the axis in milliseconds, each with what is shown of the time, as a range of its text form. None is more than
+/// five times the one before it, so that there is one of which fewer than [`MAX_MARKS`] fit into a window.
+const STEPS: [(i64, std::ops::Range<usize>); 32] = [
     (1, 17..23),
+    (5, 17..23),
     (10, 17..23),
+    (50, 17..23),
     (100, 17..23),
     (250, 17..23),
+    (500, 17..23),
     (1_000, 11..19),
     (5_000, 11..19),
     (15_000, 11..19),
@@ -67,14 +71,36 @@ const STEPS: [(i64, std::ops::Range<usize>); 27] = [
     (2_592_000_000, 0..10),
     (7_776_000_000, 0..10),
     (31_536_000_000, 0..10),
+    (157_680_000_000, 0..10),
     (315_360_000_000, 0..10),
+    (1_576_800_000_000, 0..10),
     (3_153_600_000_000, 0..10),
     (15_768_000_000_000, 0..10),
     (63_072_000_000_000, 0..10),
 ];
 
-/// Marks of the axis at most: what fits on a phone.
+/// Marks of the axis at most, however wide it is.
 const MAX_MARKS: i64 = 6;
+
+/// The layouts of the texts: their class in the stylesheet, which shows one of them, and the width in pixels that the
+/// drawing has at least where it does.
+const LAYOUTS: [(&str, f64); 2] = [("narrow", NARROW_PX), ("wide", WIDE_PX)];
+
+/// The least width of the drawing in pixels: a window of 320 less [`AROUND_PX`].
+const NARROW_PX: f64 = 320.0 - AROUND_PX;
+
+/// The least width of the drawing in pixels where the stylesheet shows the wide layout: a window of 736 less [`AROUND_PX`].
+const WIDE_PX: f64 = 736.0 - AROUND_PX;
+
+/// Padding of the page and a scroll bar, in pixels.
+const AROUND_PX: f64 = 48.0;
+
+/// The width of a character in pixels that no font exceeds: a digit or a colon fits into the square of the font size, which
+/// is that of `.mark` and `.gap-length`. Fonts differ by a factor of four, and the server does not know which one is shown.
+const CHARACTER_PX: f64 = 12.0;
+
+/// The least distance between two texts, in pixels.
+const TEXT_DISTANCE_PX: f64 = 4.0;
 
 /// Between two ticks, and between two gaps that are too narrow to be seen, in percent of the width: what is finer is
 /// thinned out evenly, so that a bar of thousands does not look as if it ended half-way.
@@ -85,9 +111,6 @@ const MIN_GAP: f64 = 0.2;
 
 /// The narrowest bar that is easily hit, in percent of the width; others are surrounded by what is not seen.
 const MIN_HIT: f64 = 3.0;
-
-/// The narrowest gap that its length is written in, in percent of the width.
-const MIN_GAP_TEXT: f64 = 12.0;
 
 /// Characters of a label at most: more than fit on a desktop.
 const MAX_LABEL: usize = 200;
@@ -124,7 +147,7 @@ pub fn draw(window: Window, rows: &[Row]) -> String {
         }
         top += count.max(1) * LANE_PX + ROW_GAP_PX;
     }
-    let axis = draw_axis(window, top);
+    let axis: String = LAYOUTS.iter().map(|(class, width_px)| draw_axis(window, top, class, *width_px)).collect();
     format!(
         "<svg class=\"timeline\" role=\"group\" aria-label=\"Timeline\" width=\"100%\" height=\"{top}\">\n\
          <defs><pattern id=\"hatch\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
@@ -184,10 +207,11 @@ fn draw_bar(window: Window, bar: &Bar, top: usize, out: &mut String) {
         }
         last = gap_left;
         out.push_str(&rect("gap", gap_left, gap_right, top, BAR_PX));
-        if gap_right - gap_left > MIN_GAP_TEXT {
-            let (middle, text) = ((gap_left + gap_right) / 2.0, length(end - start));
-            lengths
-                .push_str(&format!("<text class=\"gap-length\" x=\"{middle:.3}%\" y=\"{}\">{text}</text>", top + 15));
+        let (middle, text) = ((gap_left + gap_right) / 2.0, length(end - start));
+        let fits = |width_px| room(&text, width_px) <= gap_right - gap_left;
+        if fits(WIDE_PX) {
+            let class = if fits(NARROW_PX) { "gap-length" } else { "gap-length wide" };
+            lengths.push_str(&format!("<text class=\"{class}\" x=\"{middle:.3}%\" y=\"{}\">{text}</text>", top + 15));
         }
     }
     let mut last = f64::NEG_INFINITY;
@@ -209,11 +233,26 @@ fn rect(class: &str, left: f64, right: f64, top: usize, height: usize) -> String
     format!("<rect class=\"{class}\" x=\"{left:.3}%\" width=\"{width:.3}%\" y=\"{top}\" height=\"{height}\"/>")
 }
 
-fn draw_axis(window: Window, height: usize) -> String {
-    let mut out = String::from("<g class=\"axis\" aria-hidden=\"true\">\n");
+/// Returns the width in percent that a text takes at most in a drawing of `width_px`, with the distance to the next one.
+fn room(text: &str, width_px: f64) -> f64 {
+    (text.chars().count() as f64 * CHARACTER_PX + TEXT_DISTANCE_PX) / width_px * 100.0
+}
+
+/// Draws the axis for drawings of at least `width_px`: with the finest step of which every text fits.
+fn draw_axis(window: Window, height: usize, class: &str, width_px: f64) -> String {
+    let mut out = format!("<g class=\"axis {class}\" aria-hidden=\"true\">\n");
     let width = window.to_ms - window.from_ms;
-    let (step, shown) = STEPS.iter().find(|(step, _)| width / step < MAX_MARKS).unwrap_or(&STEPS[STEPS.len() - 1]);
+    let fits = |(step, shown): &&(i64, std::ops::Range<usize>)| {
+        let text_px = shown.len() as f64 * CHARACTER_PX + TEXT_DISTANCE_PX;
+        width / step < MAX_MARKS && *step as f64 / width as f64 * width_px >= text_px
+    };
+    // A step that is longer than the window may have no mark in it.
+    let mut steps = STEPS.iter().take_while(|(step, _)| *step <= width);
+    let coarsest = steps.clone().last().unwrap_or(&STEPS[0]);
+    let (step, shown) = steps.find(fits).unwrap_or(coarsest);
     let first = window.from_ms.div_euclid(*step) * step;
+    // Up to where the texts before reach, in percent.
+    let mut reached = 0.0;
     for mark in 0..=MAX_MARKS + 1 {
         let ms = first + mark * step;
         let Some(time) = Timestamp::from_ms(ms).filter(|_| (window.from_ms..window.to_ms).contains(&ms)) else {
@@ -224,10 +263,15 @@ fn draw_axis(window: Window, height: usize) -> String {
         // Midnight is a date: which day it is matters more than that it is zero.
         let is_midnight = *step < 86_400_000 && ms.rem_euclid(86_400_000) == 0;
         let text = if is_midnight { &text[5..10] } else { &text[shown.clone()] };
-        // A label near the right edge would be cut off: it ends at its mark.
-        let class = if at > 85.0 { "mark end" } else { "mark" };
-        out.push_str(&format!("<line x1=\"{at:.3}%\" x2=\"{at:.3}%\" y1=\"18\" y2=\"{height}\"/>"));
-        out.push_str(&format!("<text class=\"{class}\" x=\"{at:.3}%\" y=\"12\">{text}</text>\n"));
+        out.push_str(&format!("<line x1=\"{at:.3}%\" x2=\"{at:.3}%\" y1=\"18\" y2=\"{height}\"/>\n"));
+        // A text near the right edge would be cut off: it ends at its mark.
+        let room = room(text, width_px);
+        let (class, left) = if at + room > 100.0 { ("mark end", at - room) } else { ("mark", at) };
+        // The mark stays without a text if that of the mark before it is in the way.
+        if left >= reached {
+            reached = left + room;
+            out.push_str(&format!("<text class=\"{class}\" x=\"{at:.3}%\" y=\"12\">{text}</text>\n"));
+        }
     }
     out.push_str("</g>\n");
     out
@@ -241,10 +285,24 @@ mod tests {
         Bar { start_ms, end_ms, name: format!("{start_ms} to {end_ms}"), link: Some("/x".to_owned()), ..Bar::default() }
     }
 
+    /// Returns the texts of an axis, each with the percentages between which the widest font draws it.
+    fn placed(from_ms: i64, to_ms: i64, width_px: f64) -> Vec<(f64, f64, String)> {
+        let drawing = draw_axis(Window { from_ms, to_ms }, 100, "x", width_px);
+        let place = |part: &str| {
+            let text = part.split_once('>').unwrap().1.split_once('<').unwrap().0.to_owned();
+            let at: f64 = part.split_once("x=\"").unwrap().1.split_once('%').unwrap().0.parse().unwrap();
+            let width = text.len() as f64 * CHARACTER_PX / width_px * 100.0;
+            if part.contains("mark end") { (at - width, at, text) } else { (at, at + width, text) }
+        };
+        drawing.split("<text").skip(1).map(place).collect()
+    }
+
+    fn marks_at(width_px: f64, from_ms: i64, to_ms: i64) -> Vec<String> {
+        placed(from_ms, to_ms, width_px).into_iter().map(|(_, _, text)| text).collect()
+    }
+
     fn marks(from_ms: i64, to_ms: i64) -> Vec<String> {
-        let drawing = draw_axis(Window { from_ms, to_ms }, 100);
-        let texts = drawing.split("<text").skip(1);
-        texts.map(|part| part.split_once('>').unwrap().1.split_once('<').unwrap().0.to_owned()).collect()
+        marks_at(WIDE_PX, from_ms, to_ms)
     }
 
     #[test]
@@ -259,6 +317,47 @@ mod tests {
             let count = marks(0, width).len();
             assert!((1..=7).contains(&count), "{count} marks in {width} ms");
             width = width * 3 / 2 + 1;
+        }
+    }
+
+    #[test]
+    fn axis_of_a_phone_has_fewer_round_marks() {
+        let day = 86_400_000;
+        let noon = 20_000 * day + day / 2;
+        assert_eq!(marks_at(NARROW_PX, noon, noon + 1_000), ["00.000", "00.500"]);
+        assert_eq!(marks_at(NARROW_PX, noon, noon + 3_600_000), ["12:00", "12:15", "12:30", "12:45"]);
+        // At 13:00 there is a line: its text would not fit to the right, nor beside that of 12:30.
+        assert_eq!(marks_at(NARROW_PX, noon, noon + 4_500_000), ["12:00", "12:30"]);
+        assert_eq!(marks_at(NARROW_PX, noon, noon + 20 * 60_000), ["12:00", "12:05", "12:10", "12:15"]);
+        assert_eq!(marks_at(NARROW_PX, noon, noon + 5_000), ["12:00:00"]);
+        assert_eq!(marks_at(NARROW_PX, noon, noon + 300 * day), ["2024-12-13"]);
+    }
+
+    #[test]
+    fn texts_of_the_axis_fit_in_the_widest_font() {
+        for (_, width_px) in LAYOUTS {
+            let mut width = 1;
+            while width <= Timestamp::MAX.as_ms() {
+                for from_ms in [0, width / 7, width / 3, width / 2 + 1] {
+                    let placed = placed(from_ms, (from_ms + width).min(Timestamp::MAX.as_ms()), width_px);
+                    assert!(!placed.is_empty(), "{width} ms from {from_ms}, {width_px} px");
+                    let is_inside = placed.iter().all(|(left, right, _)| *left >= 0.0 && *right <= 100.0);
+                    let is_apart = placed.windows(2).all(|pair| pair[0].1 < pair[1].0);
+                    assert!(is_inside && is_apart, "{width} ms from {from_ms}, {width_px} px: {placed:?}");
+                }
+                width = width * 4 / 3 + 1;
+            }
+        }
+    }
+
+    /// The layouts are chosen by the stylesheet, and text is as large there as it is assumed here.
+    #[test]
+    fn stylesheet_has_the_widths_and_the_font_size() {
+        let style = include_str!("style.css");
+        assert!(style.contains(&format!("@media (min-width: {}px) {{ .timeline .narrow", WIDE_PX + AROUND_PX)));
+        for class in [".mark", ".gap-length"] {
+            let rule = style.split_once(&format!(".timeline {class} {{")).unwrap().1.split_once('}').unwrap().0;
+            assert!(rule.contains(&format!("font-size: {CHARACTER_PX}px")), "{class}: {rule}");
         }
     }
 
@@ -316,8 +415,12 @@ mod tests {
     fn gap_that_can_be_seen_is_drawn_with_its_length() {
         let mut one = bar(0, 100_000);
         one.gaps = vec![(0, 100), (200, 400), (1_000, 14_000)];
-        let drawing = draw(Window { from_ms: 0, to_ms: 100_000 }, &[Row { bars: vec![one], ..Row::default() }]);
+        let drawing = draw(Window { from_ms: 0, to_ms: 100_000 }, &[Row { bars: vec![one.clone()], ..Row::default() }]);
         assert_eq!(drawing.matches("class=\"gap\"").count(), 3);
-        assert_eq!(drawing.matches("class=\"gap-length\"").count(), 1);
+        assert_eq!(drawing.matches("class=\"gap-length").count(), 1);
+        assert!(drawing.contains("class=\"gap-length wide\" x=\"7.500%\""), "13 % of a phone are too few: {drawing}");
+        one.gaps = vec![(10_000, 45_000)];
+        let drawing = draw(Window { from_ms: 0, to_ms: 100_000 }, &[Row { bars: vec![one], ..Row::default() }]);
+        assert!(drawing.contains("class=\"gap-length\" x=\"27.500%\""), "35 % of a phone are enough: {drawing}");
     }
 }

@@ -1,4 +1,4 @@
-// Opens pages in a Chromium and says what is wrong with them.
+// Opens pages in a Chromium and says what is wrong with them, in the font of the machine and in two of our own.
 //
 // Reads {chromium, screenshots, pages: [{name, url, status}]} from standard input; writes a line {name, problems} for each
 // page. The page has no script of its own; what runs in it here comes from the driver, past the content security policy.
@@ -7,11 +7,19 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { chromium } from 'playwright-core';
 
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const { resolve } = createRequire(import.meta.url);
+const axe = readFileSync(resolve('axe-core/axe.min.js'), 'utf8');
 const job = JSON.parse(readFileSync(0, 'utf8'));
 
 // A phone as narrow as WCAG asks for, a tablet, a desktop.
 const WIDTHS = [320, 768, 1440];
+
+// What fits must not depend on what is installed: a font of which a digit is a quarter of an em wide, and one of which it is a
+// whole em, which is as wide as digits get.
+const FONTS = [
+  { name: 'narrow', file: '@fontsource/six-caps/files/six-caps-latin-400-normal.woff2', digitEm: [0.1, 0.35] },
+  { name: 'wide', file: '@fontsource/press-start-2p/files/press-start-2p-latin-400-normal.woff2', digitEm: [0.95, 1.05] },
+].map(({ file, ...font }) => ({ ...font, base64: readFileSync(resolve(file), 'base64') }));
 
 const browser = await chromium.launch({ executablePath: job.chromium, args: ['--no-sandbox'] });
 try {
@@ -61,8 +69,37 @@ async function check({ name, url, status }) {
     }
   }
   problems.push(...(await walk(page)));
+  await page.emulateMedia({ colorScheme: 'light' });
+  for (const font of FONTS) {
+    const width = await page.evaluate(setFont, font);
+    if (!(width >= font.digitEm[0] && width <= font.digitEm[1])) problems.push(`${font.name} font: a digit is ${width} em wide`);
+    for (const width of WIDTHS) {
+      await page.setViewportSize({ width, height: 900 });
+      for (const problem of await page.evaluate(look, 'light')) problems.push(`${width} px, ${font.name} font: ${problem}`);
+      if (job.screenshots) {
+        await page.screenshot({ path: `${job.screenshots}/${name}-${width}-${font.name}.png`, fullPage: true });
+      }
+    }
+  }
   await context.close();
   return problems;
+}
+
+// Runs in the page: sets all text in a font, and returns the width of a digit in em. A font and a stylesheet that a script
+// makes are not loaded, so the page's content security policy has no say in them and stays as it is.
+async function setFont({ name, base64 }) {
+  const face = new FontFace(name, Uint8Array.from(atob(base64), (character) => character.charCodeAt(0)));
+  document.fonts.add(await face.load());
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(`* { font-family: "${name}", sans-serif !important; }`);
+  document.adoptedStyleSheets = [sheet];
+  const digits = document.createElement('span');
+  digits.textContent = '0123456789';
+  digits.style.cssText = 'position: absolute; font-size: 100px; white-space: nowrap';
+  document.body.append(digits);
+  const { width } = digits.getBoundingClientRect();
+  digits.remove();
+  return width / 1000;
 }
 
 // Colours are those of a scheme at any width, and the slowest to look at; the rest does not depend on colours. A large page
@@ -87,7 +124,9 @@ function look(colorScheme) {
   if (!drawing) return problems;
   const frame = drawing.getBoundingClientRect();
   const isInside = (box) => box.left >= frame.left - 2 && box.right <= frame.right + 2 && box.bottom <= frame.bottom + 2;
-  for (const shape of drawing.querySelectorAll('rect.bar, rect.gap, line.tick, text:not(.label)')) {
+  const isShown = (shape) => shape.getClientRects().length > 0;
+  if (![...drawing.querySelectorAll('.mark')].some(isShown)) problems.push('no time on the axis');
+  for (const shape of [...drawing.querySelectorAll('rect.bar, rect.gap, line.tick, text:not(.label)')].filter(isShown)) {
     const box = shape.getBoundingClientRect();
     if (!isInside(box)) problems.push(`drawn outside: ${shape.outerHTML.slice(0, 160)}`);
     const hit = shape.matches('rect.bar') && shape.parentElement.querySelector('.hit');
@@ -95,7 +134,7 @@ function look(colorScheme) {
     if (shape.matches('rect.bar') && (box.width + border < 8 || box.height < 16)) problems.push('a bar that nobody can hit');
   }
   for (const kind of ['.mark', '.gap-length']) {
-    const boxes = [...drawing.querySelectorAll(kind)].map((text) => text.getBoundingClientRect());
+    const boxes = [...drawing.querySelectorAll(kind)].filter(isShown).map((text) => text.getBoundingClientRect());
     boxes.sort((a, b) => a.top - b.top || a.left - b.left);
     const overlap = boxes.some((box, index) => {
       const next = boxes[index + 1];

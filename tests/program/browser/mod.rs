@@ -1,5 +1,5 @@
 //! The page in a real Chromium: axe finds nothing, at three widths, light and dark, and nothing sticks out, overlaps, asks
-//! elsewhere or runs.
+//! elsewhere or runs, whatever the font.
 //!
 //! ```sh
 //! npm ci --prefix tests/program/browser && cargo test --test program browser
@@ -54,7 +54,8 @@ fn tools() -> Result<PathBuf, String> {
     if !is_there("node", "--version") {
         return Err("node is not installed".to_owned());
     }
-    if !folder().join("node_modules/playwright-core").exists() || !folder().join("node_modules/axe-core").exists() {
+    let packages = ["playwright-core", "axe-core", "@fontsource/six-caps", "@fontsource/press-start-2p"];
+    if !packages.iter().all(|package| folder().join("node_modules").join(package).exists()) {
         return Err("its packages are not installed: npm ci --prefix tests/program/browser".to_owned());
     }
     let names = ["chromium", "chromium-browser", "google-chrome"];
