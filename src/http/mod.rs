@@ -4,4 +4,5 @@ pub mod api;
 pub mod health;
 pub mod measure;
 pub mod page;
+pub mod server;
 pub mod site;

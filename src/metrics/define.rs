@@ -10,7 +10,7 @@ use prometheus::{
 };
 
 use super::labels::{
-    Advance, Change, IndexFile, IndexTransaction, KafkaError, Labels, Outcome, Phase, Rebalance, Transaction,
+    Advance, Change, HttpClose, IndexFile, IndexTransaction, KafkaError, Labels, Outcome, Phase, Rebalance, Transaction,
 };
 use super::{Metrics, partitions};
 
@@ -181,6 +181,13 @@ impl Metrics {
                 "Size of the files of the index.",
                 "file",
                 IndexFile::ALL.iter().map(|file| file.as_str()),
+            ),
+            http_connections: define.gauge("http_connections", "Open HTTP connections."),
+            http_connections_closed_total: define.counters(
+                "http_connections_closed_total",
+                "HTTP connections that the server closed of its own accord, by reason.",
+                "reason",
+                HttpClose::ALL.iter().map(|reason| reason.as_str()),
             ),
             http_requests_total: define.counter_family(
                 "http_requests_total",

@@ -96,6 +96,16 @@ labels! {
         Failed = "failed",
     }
 
+    /// Why the server closed an HTTP connection that the client had not closed.
+    HttpClose {
+        /// All were in use, and a newer one came.
+        Room = "room",
+        /// No whole head of a request in time.
+        Head = "head",
+        /// An answer was not made, or not taken, in time.
+        Answer = "answer",
+    }
+
     /// A file of the index.
     IndexFile {
         Db = "db",

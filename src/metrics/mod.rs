@@ -45,7 +45,7 @@ use prometheus::{
 
 pub use counts::{Closed, Counts};
 pub use labels::{
-    Advance, Change, IndexFile, IndexTransaction, KafkaError, Labels, Outcome, Phase, Rebalance, Transaction,
+    Advance, Change, HttpClose, IndexFile, IndexTransaction, KafkaError, Labels, Outcome, Phase, Rebalance, Transaction,
 };
 pub use partitions::Sizes;
 
@@ -176,6 +176,14 @@ pub struct Metrics {
     ///
     /// A write-ahead log that only grows: a reader never ends.
     index_size_bytes: Vec<IntGauge>,
+    /// Open HTTP connections.
+    ///
+    /// At most 512, and fewer under a low limit of open files; the log says how many at the start.
+    http_connections: IntGauge,
+    /// HTTP connections that the server closed of its own accord, by reason.
+    ///
+    /// `room` moving: all are in use, and the oldest is closed for each new one. `head` moves with every idle connection.
+    http_connections_closed_total: Vec<IntCounter>,
     /// HTTP requests by route and status code.
     http_requests_total: IntCounterVec,
     /// Time to answer HTTP requests, by route.
@@ -314,6 +322,21 @@ impl Metrics {
             self.http_requests_total.with_label_values(&[*route, "200"]);
             self.http_request_duration_seconds.with_label_values(&[*route]);
         }
+    }
+
+    /// Counts an HTTP connection as open.
+    pub fn http_connection_opened(&self) {
+        self.http_connections.inc();
+    }
+
+    /// Counts an HTTP connection as ended, whoever ended it.
+    pub fn http_connection_ended(&self) {
+        self.http_connections.dec();
+    }
+
+    /// Counts an HTTP connection that the server closes of its own accord.
+    pub fn http_connection_closed(&self, reason: HttpClose) {
+        self.http_connections_closed_total[reason as usize].inc();
     }
 
     /// Counts an HTTP request, under the template of its route.

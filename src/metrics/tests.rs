@@ -142,6 +142,7 @@ fn every_series_with_a_closed_list_of_labels_is_there_at_zero() {
         ("sessions_in_memory", 2),
         ("index_transactions_total", 2),
         ("index_size_bytes", 2),
+        ("http_connections_closed_total", 3),
     ];
     for (family, count) in expected {
         let found: Vec<_> = series.iter().filter(|(name, _)| name.starts_with(&format!("{family}{{"))).collect();

@@ -12,18 +12,22 @@ use axum::Router;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::exit::{Exit, Failure};
 use crate::health::Health;
-use crate::http;
+use crate::http::server::{self, Limits};
+use crate::http::{health as probes, measure};
 use crate::metrics::Metrics;
 use livesession_grouping::time::Millis;
 
 /// How often health is told to systemd.
 const BEAT: Duration = Duration::from_secs(1);
+
+/// How long requests that have begun may take when everything else has ended.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// A loop and the name of its thread.
 pub struct Loop {
@@ -115,11 +119,16 @@ impl Service {
                 })
                 .map_err(|error| Failure::caused_by(Exit::TempFail, "cannot start a thread", error))?;
         }
-        let router = http::health::router(Arc::clone(&health), Arc::clone(&metrics));
+        let router = probes::router(Arc::clone(&health), Arc::clone(&metrics));
         let router = router.merge(site.unwrap_or_default());
-        let router = http::measure::measured(router, Arc::clone(&metrics));
-        let server = tokio::spawn(async move { axum::serve(listener, router).await });
-        info!(%listen, loops = working, "started");
+        let router = measure::measured(router, Arc::clone(&metrics));
+        let limits = Limits::of_process(working);
+        let (end, ended) = oneshot::channel::<()>();
+        let server = tokio::spawn(server::serve(listener, router, limits, metrics, async {
+            // An error is the end as well: the sender is gone.
+            let _ = ended.await;
+        }));
+        info!(%listen, loops = working, connections = limits.connections, "started");
         let mut beat = tokio::time::interval(BEAT);
         let mut is_ready = false;
         let mut failed: Option<Failure> = None;
@@ -153,7 +162,12 @@ impl Service {
                 }
             }
         }
-        server.abort();
+        drop(end);
+        let drained = deadline.map(|deadline| deadline.min(tokio::time::Instant::now() + DRAIN));
+        tokio::select! {
+            _ = server => {}
+            () = wait_until(drained) => info!("cut off HTTP requests that did not end in time"),
+        }
         failed.map_or(Ok(Exit::Ok), Err)
     }
 }

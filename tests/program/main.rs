@@ -48,6 +48,8 @@ fn main() {
         group::modes::TESTS,
         group::progress::TESTS,
         http::answers::TESTS,
+        http::connections::TESTS,
+        http::crowd::TESTS,
         http::hostile::TESTS,
         http::openapi::TESTS,
         http::page::TESTS,

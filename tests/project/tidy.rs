@@ -6,9 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A library that stops at a module of the program, and why it does. At which crate one stops, Cargo knows.
-const STOPS: [(&str, &[&str], &str); 3] = [
+const STOPS: [(&str, &[&str], &str); 4] = [
     ("prometheus", &["metrics/"], "the rest counts"),
     ("axum", &["http/", "deployment/", "service/"], "HTTP never touches the data path"),
+    ("hyper", &["http/"], "what serves is bounded in one place"),
     ("clap", &["cli/"], "commands are not called by anything"),
 ];
 

@@ -5,8 +5,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use livesession::clock;
+use livesession::health::Health;
 use livesession::http::api::Store;
-use livesession::http::site;
+use livesession::http::server::{self, Limits};
+use livesession::http::{health as probes, site};
+use livesession::metrics::{Labels, Metrics};
 use livesession::projection;
 use livesession_formats::session::{SessionRecord, decode};
 use livesession_index::{Advance, Freshness, Origin, Writer};
@@ -16,6 +20,7 @@ use serde_json::{Value, json};
 pub struct Server {
     pub address: SocketAddr,
     pub freshness: Arc<Freshness>,
+    pub metrics: Arc<Metrics>,
     directory: PathBuf,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -43,26 +48,34 @@ impl Answer {
 impl Server {
     /// Serves an index of `records`; without any there is no file either.
     pub fn new(name: &str, records: &[SessionRecord]) -> Server {
+        Server::within(Limits::of_process(1), name, records)
+    }
+
+    /// The same, within other limits than those of a process.
+    pub fn within(limits: Limits, name: &str, records: &[SessionRecord]) -> Server {
         let directory = std::env::temp_dir().join(format!("livesession-http-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let freshness = Arc::new(Freshness::default());
         let store = Store::new(directory.join("index.db"), Arc::clone(&freshness));
+        let metrics = Arc::new(Metrics::new(Labels::default()));
+        let health = Arc::new(Health::new(&metrics, 0, true, clock::now()));
+        let router = probes::router(health, Arc::clone(&metrics)).merge(site::router(store));
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let (tell, told) = std::sync::mpsc::channel();
+        let counted = Arc::clone(&metrics);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
                 tell.send(listener.local_addr().unwrap()).unwrap();
-                let served = axum::serve(listener, site::router(store));
                 tokio::select! {
-                    outcome = async { served.await } => outcome.unwrap(),
+                    () = server::serve(listener, router, limits, counted, std::future::pending()) => {}
                     _ = stopped => {}
                 }
             });
         });
         let address = told.recv().unwrap();
-        let server = Server { address, freshness, directory, stop: Some(stop), thread: Some(thread) };
+        let server = Server { address, freshness, metrics, directory, stop: Some(stop), thread: Some(thread) };
         if !records.is_empty() {
             server.index(records);
         }
