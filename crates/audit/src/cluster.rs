@@ -69,7 +69,7 @@ impl Cluster {
         let deadline = now() + self.patience;
         loop {
             // A broker that has just started does not know yet whom it has to ask.
-            let problem = match self.probe.fetch_group_list(Some(&self.group), ANSWER) {
+            let problem = match self.probe.fetch_group_list(Some(&self.group), ANSWER.min(self.patience)) {
                 Ok(list) => match list.groups().iter().map(|group| group.members().len()).sum::<usize>() {
                     0 => return Ok(()),
                     members => format!("group {} has {members} members: stop the workers first", self.group),
