@@ -15,10 +15,15 @@ use crate::kafka::{Body, Test};
 pub const TESTS: &[Test] = &[
     Test { name: "kill_at_random_moments_changes_nothing", body: Body::Shared(killed) },
     Test { name: "frozen_worker_doubles_nothing_when_it_wakes", body: Body::Shared(frozen) },
+    Test { name: "peer_that_holds_every_connection_changes_nothing", body: Body::Shared(crowded) },
     Test { name: "twin_stops_one_of_the_two", body: Body::Shared(twin) },
     Test { name: "broker_killed_in_the_middle_changes_nothing", body: Body::Launched(restarted) },
     Test { name: "broker_away_for_longer_than_a_transaction_changes_nothing", body: Body::Launched(away) },
 ];
+
+/// Open files of a worker, and the connections that a peer opens to it.
+const OPEN_FILES: u64 = 512;
+const CONNECTIONS: usize = 600;
 
 /// Names the seed of the moments at which a worker is killed: `LIVESESSION_TEST_SEED=7 cargo test --test protocol -- kafka::faults`.
 const SEED: &str = "LIVESESSION_TEST_SEED";
@@ -123,6 +128,33 @@ fn frozen(broker: &Broker) {
 fn assert_result(traffic: &Traffic, deployment: &Deployment) {
     traffic.assert_result(deployment);
     audit::assert_clean(deployment, &[NEVER_IDLE, "--gap", "3m"]);
+}
+
+/// Half a head on each connection: the worker works on, and is seen to.
+fn crowded(broker: &Broker) {
+    let traffic = Traffic::generate(11, 4, 60);
+    let mut deployment = Deployment::new(broker, 4);
+    deployment.settings = deployment.settings.with(RULES).with(SMALL);
+    let mut worker = Worker::start_with_files("a", &deployment.settings_of("a"), OPEN_FILES);
+    worker.wait_ready();
+    let half_heads: Vec<_> = (0..CONNECTIONS).map(|_| worker.send_half_a_head()).collect();
+    traffic.produce(&deployment);
+
+    deployment.wait_read(&mut worker);
+    let held = worker.metric("livesession_http_connections").unwrap();
+    assert!(held >= 100.0 && held < OPEN_FILES as f64, "{held} connections are open");
+    for path in ["/livez", "/readyz", "/metrics"] {
+        let begin = clock::instant();
+        let code = worker.get(path).map(|(code, _)| code);
+        assert!(
+            code == Some(200) && begin.elapsed() < Duration::from_secs(2),
+            "{path}: {code:?}, {:?}",
+            begin.elapsed()
+        );
+    }
+    worker.stop();
+    drop(half_heads);
+    assert_result(&traffic, &deployment);
 }
 
 /// Two processes under one transactional id fence each other, until one of them sees that it is no accident.

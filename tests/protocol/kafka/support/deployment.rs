@@ -159,8 +159,13 @@ impl Deployment {
 
     /// Starts a worker with a transactional id of its own; it is not waited for.
     pub fn start(&self, worker: &str) -> Worker {
+        Worker::start(worker, &self.settings_of(worker))
+    }
+
+    /// Returns the settings of a worker, with a transactional id of its own.
+    pub fn settings_of(&self, worker: &str) -> Settings {
         let own = format!("transactional_id = \"{}-{worker}\"", self.name);
-        Worker::start(worker, &self.settings.clone().with(&own))
+        self.settings.clone().with(&own)
     }
 
     /// Starts a worker and waits until it works.

@@ -58,6 +58,29 @@ impl Worker {
 
     /// Starts a command of the program that serves, with `environment` and nothing else; it is not waited for.
     pub fn start_as(name: &str, subcommand: &str, settings: &Settings, environment: &[(&str, &str)]) -> Worker {
+        Worker::spawn(name, settings, |command| {
+            command.arg(subcommand).env_clear().envs(environment.iter().copied());
+        })
+    }
+
+    /// Starts the program with a limit of open files; it is not waited for.
+    pub fn start_with_files(name: &str, settings: &Settings, open_files: u64) -> Worker {
+        Worker::spawn(name, settings, |command| {
+            command.arg("run").env_clear();
+            let limit = move || {
+                let limit = libc::rlimit { rlim_cur: open_files, rlim_max: open_files };
+                // SAFETY: `limit` is valid for the call.
+                match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } {
+                    0 => Ok(()),
+                    _ => Err(io::Error::last_os_error()),
+                }
+            };
+            // SAFETY: between fork and exec only this system call is made, which allocates nothing.
+            unsafe { command.pre_exec(limit) };
+        })
+    }
+
+    fn spawn(name: &str, settings: &Settings, prepare: impl FnOnce(&mut Command)) -> Worker {
         let port = broker::free_port().unwrap();
         let folder = broker::temporary().join("workers");
         fs::create_dir_all(&folder).unwrap();
@@ -67,7 +90,8 @@ impl Worker {
         fs::write(&file, settings.toml()).unwrap();
         let output = File::create(&log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_livesession"));
-        command.arg(subcommand).arg("--config").arg(&file).env_clear().envs(environment.iter().copied());
+        prepare(&mut command);
+        command.arg("--config").arg(&file);
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output).process_group(0);
         broker::die_with_parent(&mut command);
         let child = command.spawn().unwrap();
@@ -99,6 +123,14 @@ impl Worker {
     /// Waits until a series of `/metrics`, named as there, has a value that `holds`.
     pub fn wait_metric(&mut self, series: &str, holds: impl Fn(f64) -> bool) {
         self.wait_for(series, PATIENCE, |worker| worker.metric(series).is_some_and(&holds));
+    }
+
+    /// Opens a connection and sends half the head of a request.
+    pub fn send_half_a_head(&self) -> TcpStream {
+        let mut stream = TcpStream::connect_timeout(&self.address, PATIENCE).unwrap();
+        // The server may have closed it already, to make room for another one.
+        let _ = stream.write_all(b"GET /livez HTTP/1.1\r\nHost: te");
+        stream
     }
 
     /// Asks for a path. `None`: nobody answers.
