@@ -2,5 +2,7 @@
 
 mod contracts;
 mod fuzz;
+#[path = "../support/golden.rs"]
+mod golden;
 mod notifications;
 mod upgrades;

@@ -9,7 +9,8 @@
 //! | `then.ndjson` | the sessions that a restored worker publishes when a day and more has passed |
 //!
 //! The newest folder has to be what is written today, to the byte. Where that fails, values have changed: give them a new
-//! version, and write its folder with `LIVESESSION_WRITE_FIXTURES=1 cargo test --test formats upgrades`, which changes no other.
+//! version, give its folder an `input.ndjson`, and let `UPDATE=1 cargo test --test formats upgrades` write the rest. It rewrites no
+//! file that is there.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -127,9 +128,12 @@ fn then(log: &[String]) -> Vec<String> {
 #[test]
 fn what_is_written_today_is_the_newest_fixture() {
     let log = write(VERSION);
-    if std::env::var_os("LIVESESSION_WRITE_FIXTURES").is_some() {
+    if crate::golden::is_update() {
         for (name, lines) in [("changelog.ndjson", &log), ("then.ndjson", &then(&log))] {
-            fs::write(folder(VERSION).join(name), lines.join("\n") + "\n").unwrap();
+            let path = folder(VERSION).join(name);
+            if !path.exists() {
+                fs::write(path, lines.join("\n") + "\n").unwrap();
+            }
         }
     }
     assert!(

@@ -27,6 +27,8 @@ mod canned_queries;
 mod cli;
 mod demo;
 mod ffmpeg;
+#[path = "../support/golden.rs"]
+mod golden;
 mod group;
 mod http;
 mod index_cli;

@@ -6,8 +6,8 @@
 //! * `size`: the bound on a record's size holds and is no waste;
 //! * `dead_letter`: the golden dead letter.
 //!
-//! `UPDATE_GOLDENS=1 cargo test --test formats contracts` rewrites `schemas/examples/`: then read the difference, since readers of
-//! the topic will.
+//! `UPDATE=1 cargo test --test formats contracts` rewrites `schemas/examples/`: then read the difference, since readers of the
+//! topic will.
 
 mod dead_letter;
 mod evening;
@@ -37,11 +37,7 @@ fn read(name: &str) -> String {
 /// Asserts that `schemas/examples/<name>` holds exactly `text`, or rewrites it if asked to.
 #[track_caller]
 fn check_golden(name: &str, text: &str) {
-    let name = format!("examples/{name}");
-    if std::env::var_os("UPDATE_GOLDENS").is_some() {
-        std::fs::write(path(&name), text).unwrap();
-    }
-    assert_eq!(read(&name), text, "schemas/{name} differs; UPDATE_GOLDENS=1 rewrites it");
+    crate::golden::check(&format!("schemas/examples/{name}"), text);
 }
 
 fn json(text: &str) -> Value {

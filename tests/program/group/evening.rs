@@ -1,21 +1,15 @@
 //! The sample evening, `schemas/examples/evening.ndjson`, against what a person has read and found right.
 //!
-//! After a change that is meant, `LIVESESSION_GOLDEN=write cargo test --test program group::evening` writes the files anew.
+//! After a change that is meant, `UPDATE=1 cargo test --test program group::evening` rewrites the files.
 
 use std::fs;
-use std::path::Path;
 
 use super::support::{EVENING, Files, run};
 
 /// Compares `text` with a file.
 #[track_caller]
 fn golden(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/program/group/golden").join(name);
-    if std::env::var_os("LIVESESSION_GOLDEN").is_some() {
-        fs::write(&path, text).unwrap();
-    }
-    let expected = fs::read_to_string(&path).unwrap();
-    assert_eq!(text, expected, "{name}");
+    crate::golden::check(&format!("tests/program/group/golden/{name}"), text);
 }
 
 #[track_caller]
