@@ -7,6 +7,8 @@ use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::text;
+
 /// The exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -75,12 +77,8 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(message) = &self.message else { return Ok(()) };
         write!(f, "error: {message}")?;
-        let mut cause = self.source.as_deref().map(|source| source as &dyn Error);
-        while let Some(error) = cause {
-            write!(f, "\n  caused by: {error}")?;
-            cause = error.source();
-        }
-        Ok(())
+        let Some(source) = self.source.as_deref() else { return Ok(()) };
+        text::causes(source).try_for_each(|cause| write!(f, "\n  caused by: {cause}"))
     }
 }
 

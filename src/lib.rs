@@ -74,4 +74,5 @@ pub mod partition;
 pub mod projection;
 pub mod service;
 pub mod splice;
+pub mod text;
 pub mod worker;

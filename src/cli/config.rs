@@ -8,6 +8,7 @@ use super::io::output::Output;
 use crate::config::{Loaded, SETTINGS, Value};
 use crate::deployment::{clients, sample};
 use crate::exit::{Exit, Failure};
+use crate::text::visible;
 
 /// Shows or checks the configuration.
 #[derive(clap::Args, Debug)]
@@ -66,15 +67,11 @@ fn show_toml(loaded: &Loaded, out: &mut Output) -> Result<(), Failure> {
         out.line(&format!(
             "{} = {value} # {}",
             setting.short_name(),
-            one_line(&loaded.origin(setting.name).to_string())
+            // A path can have control characters, and a comment cannot.
+            visible(&loaded.origin(setting.name).to_string())
         ))?;
     }
     Ok(())
-}
-
-/// Returns a text without control characters, which a path can have and a comment cannot.
-fn one_line(text: &str) -> String {
-    text.replace(char::is_control, "?")
 }
 
 fn show_json(loaded: &Loaded, out: &mut Output) -> Result<(), Failure> {

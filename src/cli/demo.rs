@@ -19,6 +19,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::deployment::startup::TopicFacts;
 use crate::exit::{Exit, Failure};
+use crate::text::count;
 use crate::worker::{self, Now, Worker};
 use livesession_formats::dead_letter;
 use livesession_formats::notification::{Decoder, HintKind, Notification, Rules};
@@ -274,8 +275,7 @@ fn in_words(session: &SessionRecord) -> String {
     if session.status == Status::Withdrawn {
         return format!("{stream}  session withdrawn: it is part of another one now (revision {revision})");
     }
-    let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
-    let (files, gaps) = (plural(session.segments.len(), "file"), plural(session.gaps.len(), "gap"));
+    let (files, gaps) = (count(session.segments.len(), "file"), count(session.gaps.len(), "gap"));
     let (start, end) = (time_of_day(session.start), time_of_day(session.end));
     let cause = session.close_cause.map_or("", |cause| cause.as_str());
     let amended = if revision > 1 { format!(", revision {revision}") } else { String::new() };

@@ -16,8 +16,6 @@
 mod list;
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::time::{Duration, Instant};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
@@ -37,9 +35,6 @@ use livesession_formats::notification::Reason;
 use livesession_grouping::time::Timestamp;
 use livesession_kafka::scan::Scan;
 use livesession_kafka::settings::Settings;
-
-/// How often progress is told.
-const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// Lists, shows and replays dead letters.
 #[derive(clap::Args, Debug)]
@@ -207,30 +202,4 @@ pub fn stretch(scan: &Scan, topic: &str, partition: i32, since: Option<Timestamp
         Some(time) => scan.offset_at(topic, partition, time.as_ms()).map_err(scan_failure)?.unwrap_or(ends.end),
     };
     Ok((from.max(ends.start), ends.end))
-}
-
-/// Tells now and then how far it is, so that nobody takes a long read for a stuck one.
-pub struct Progress {
-    read: u64,
-    next: Instant,
-}
-
-impl Progress {
-    pub fn new() -> Progress {
-        Progress { read: 0, next: clock::instant() + TELL_EVERY }
-    }
-
-    pub fn count(&mut self, partition: i32, offset: i64) {
-        const LOOK_EVERY: u64 = 1_024;
-        self.read += 1;
-        if self.read.is_multiple_of(LOOK_EVERY) && clock::instant() >= self.next {
-            self.next = clock::instant() + TELL_EVERY;
-            tell(&format!("read {} dead letters, now at {partition}/{offset}", self.read));
-        }
-    }
-}
-
-/// Writes a line to standard error. Nobody can be told that it is gone.
-fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

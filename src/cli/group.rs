@@ -23,11 +23,11 @@
 pub mod args;
 pub mod sink;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 pub use args::{Args, Form, Format};
 
-use super::io::output::Output;
+use super::io::output::{Output, tell};
 use crate::batch::dead_letters::DeadLetters;
 use crate::batch::input::{self, Input};
 use crate::batch::replay::{Mode, Replay};
@@ -120,11 +120,6 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
         }
         _ => answer,
     }
-}
-
-/// Writes a line to standard error. If that fails nobody is left to be told.
-fn tell(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
 }
 
 fn input_failure(error: input::Error) -> Failure {

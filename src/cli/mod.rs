@@ -23,12 +23,11 @@ pub mod topics;
 pub mod version;
 
 use std::ffi::OsString;
-use std::io::Write as _;
 
 use clap::{CommandFactory, Parser};
 
 pub use crate::exit::{Exit, Failure};
-pub use io::output::Output;
+pub use io::output::{Output, tell};
 
 /// The program's name in help, completions and manual pages.
 pub const NAME: &str = "livesession";
@@ -89,7 +88,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> Exit {
     let result = match Cli::try_parse_from(arguments) {
         Ok(cli) => dispatch(cli.command, &mut out),
         Err(error) if error.use_stderr() => {
-            tell(&error.render().to_string());
+            tell(error.render().to_string().trim_end());
             Ok(Exit::Usage)
         }
         Err(help) => out.text(&help.render().to_string()).map(|()| Exit::Ok),
@@ -100,16 +99,11 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> Exit {
         Ok(exit) => exit,
         Err(failure) => {
             if !failure.is_quiet() {
-                tell(&format!("{failure}\n"));
+                tell(&failure.to_string());
             }
             failure.exit
         }
     }
-}
-
-/// Writes to standard error. If that fails nobody is left to be told; the exit code still says it.
-pub(crate) fn tell(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 #[cfg(test)]

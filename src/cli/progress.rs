@@ -1,24 +1,70 @@
-//! How far long input has been read: a bar on a terminal, else a line per ten seconds.
+//! Progress of a long read on standard error: lines, or a bar on a terminal.
 //!
-//! Says nothing in the first second: most input is shorter than that.
+//! A line appears every ten seconds, the bar after the first second: most input is shorter than that.
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::io::output::tell;
 use crate::clock;
 
 /// How many records lie between two looks at the clock.
-const RECORDS_PER_LOOK: u32 = 4_096;
+const RECORDS_PER_LOOK: u64 = 1_024;
 const FIRST_AFTER: Duration = Duration::from_secs(1);
 const REDRAW_AFTER: Duration = Duration::from_millis(200);
 const LINE_AFTER: Duration = Duration::from_secs(10);
 
-pub struct Progress {
-    records: u32,
-    begun: Instant,
+/// Counts records, and finds out now and then whether it is time to report.
+struct Pace {
+    records: u64,
     next: Instant,
+}
+
+impl Pace {
+    fn new(first_after: Duration) -> Pace {
+        Pace { records: 0, next: clock::instant() + first_after }
+    }
+
+    /// Counts a record; returns whether a report is due.
+    fn count(&mut self) -> bool {
+        self.records += 1;
+        self.records.is_multiple_of(RECORDS_PER_LOOK) && clock::instant() >= self.next
+    }
+
+    fn wait(&mut self, pause: Duration) {
+        self.next = clock::instant() + pause;
+    }
+}
+
+/// A line of progress every ten seconds, so that a long read does not look like a stuck one.
+pub struct Lines(Pace);
+
+impl Default for Lines {
+    fn default() -> Lines {
+        Lines(Pace::new(LINE_AFTER))
+    }
+}
+
+impl Lines {
+    /// Counts a record. `line` makes the report from the number of records so far.
+    pub fn count(&mut self, line: impl FnOnce(u64) -> String) {
+        if self.0.count() {
+            self.0.wait(LINE_AFTER);
+            tell(&line(self.0.records));
+        }
+    }
+
+    /// Returns how many records were counted.
+    pub fn records(&self) -> u64 {
+        self.0.records
+    }
+}
+
+/// Progress through files: a bar, or lines.
+pub struct Progress {
+    pace: Pace,
+    begun: Instant,
     total_bytes: Option<u64>,
     style: Style,
     bar: Option<ProgressBar>,
@@ -40,30 +86,23 @@ impl Progress {
             (true, false) => (Style::Bar, FIRST_AFTER),
             (false, _) => (Style::Lines, LINE_AFTER),
         };
-        let begun = clock::instant();
-        Progress { records: 0, begun, next: begun + wait, total_bytes, style, bar: None }
+        Progress { pace: Pace::new(wait), begun: clock::instant(), total_bytes, style, bar: None }
     }
 
-    /// Returns whether it is time to [`Progress::show`].
+    /// Counts a record; returns whether it is time to [`Progress::show`].
     pub fn is_due(&mut self) -> bool {
-        self.records += 1;
-        if self.records < RECORDS_PER_LOOK {
-            return false;
-        }
-        self.records = 0;
-        self.style != Style::Silent && clock::instant() >= self.next
+        self.pace.count() && self.style != Style::Silent
     }
 
     pub fn show(&mut self, bytes: u64, records: u64) {
         if self.style == Style::Lines {
-            self.next = clock::instant() + LINE_AFTER;
+            self.pace.wait(LINE_AFTER);
             let percent = self.total_bytes.map(|total| format!(", {} %", bytes * 100 / total.max(1)));
             let line = format!("read {records} records, {} MB{}", bytes / 1_000_000, percent.unwrap_or_default());
-            // Nobody can be told that standard error is gone.
-            let _ = writeln!(std::io::stderr(), "{line}");
+            tell(&line);
             return;
         }
-        self.next = clock::instant() + REDRAW_AFTER;
+        self.pace.wait(REDRAW_AFTER);
         let message = format!("{records} records");
         match &self.bar {
             Some(bar) => {

@@ -1,9 +1,10 @@
 //! `livesession recordings`: from a file to its session.
 
 use super::io::output::Output;
-use super::io::table::{Form, IndexFile, Rows, Style, json_line, length};
+use super::io::table::{Form, IndexFile, Rows, Style, json_line};
 use crate::exit::{Exit, Failure};
 use crate::projection;
+use crate::text::length;
 
 /// Says which session a recorded file belongs to; exit 1 if none.
 ///

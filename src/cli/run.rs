@@ -22,7 +22,6 @@ use crate::service::logging;
 use crate::service::serve::{self, Loop, Service};
 use crate::worker::{self, thread};
 use livesession_formats::notification::{KeyParts, Reason, Rules};
-use livesession_grouping::time::Millis;
 use livesession_grouping::{Anomaly, Cause, Policy};
 use livesession_index as index;
 use livesession_kafka as kafka;
@@ -99,10 +98,6 @@ fn prepare(config: &Config) -> Result<Service, Failure> {
     Ok(Service { listen, shutdown_timeout, metrics, health, site, stop, loops })
 }
 
-fn patience(span: Millis) -> Duration {
-    Duration::from_millis(span.as_ms().unsigned_abs())
-}
-
 /// Returns the metrics of a process, with what they say about it.
 pub(super) fn metrics(config: &Config) -> Metrics {
     const REASONS: [&str; Reason::ALL.len()] = names!(Reason::ALL);
@@ -152,10 +147,10 @@ pub fn worker_settings(config: &Config, facts: &TopicFacts) -> Result<worker::Se
             config::Start::Earliest => worker::Start::Earliest,
             config::Start::Latest => worker::Start::Latest,
         },
-        commit_interval: patience(config.kafka.commit_interval),
+        commit_interval: config.kafka.commit_interval.into(),
         commit_max_records: config.kafka.commit_max_records as usize,
-        commit_timeout: patience(config.kafka.transaction_timeout),
-        idle_after: patience(config.grouping.idle_after),
+        commit_timeout: config.kafka.transaction_timeout.into(),
+        idle_after: config.grouping.idle_after.into(),
         cloudevents: config.output.cloudevents,
         schema_guid: config.output.schema_guid.clone().unwrap_or_default(),
         dead_letter_partitions: facts.dead_letter_partitions.max(1),

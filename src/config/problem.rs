@@ -5,6 +5,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::text;
+
 /// Where the value of a setting comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -79,8 +81,7 @@ impl Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.0.len() == 1 { "" } else { "s" };
-        write!(f, "{} problem{plural} in the configuration", self.0.len())?;
+        write!(f, "{} in the configuration", text::count(self.0.len(), "problem"))?;
         for problem in &self.0 {
             write!(f, "\n  {problem}")?;
         }

@@ -5,11 +5,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::config::{self, Config, Problem, Problems, Properties};
 use crate::exit::{Exit, Failure};
-use livesession_grouping::time::Millis;
 use livesession_kafka::settings::{SecurityProtocol, Settings};
 
 /// Where Linux tells the name of the host.
@@ -42,9 +40,9 @@ pub fn settings(config: &Config, slot: u32) -> Result<Settings, Failure> {
     settings.certificate_file = path_text("kafka.certificate_file", kafka.certificate_file.as_deref())?;
     settings.key_file = path_text("kafka.key_file", kafka.key_file.as_deref())?;
     settings.group_instance_id = config.group_instance_id(slot);
-    settings.transaction_timeout = duration(kafka.transaction_timeout);
-    settings.session_timeout = duration(kafka.session_timeout);
-    settings.max_poll_interval = duration(kafka.max_poll_interval);
+    settings.transaction_timeout = kafka.transaction_timeout.into();
+    settings.session_timeout = kafka.session_timeout.into();
+    settings.max_poll_interval = kafka.max_poll_interval.into();
     settings.max_record_bytes = u32::try_from(config.output.max_record_bytes.0).unwrap_or(u32::MAX);
     settings.properties = owned(&kafka.shared_properties().map_err(unusable)?);
     settings.consumer_properties = owned(&kafka.consumer.properties);
@@ -89,10 +87,6 @@ fn path_text(setting: &str, path: Option<&Path>) -> Result<Option<String>, Failu
     let Some(path) = path else { return Ok(None) };
     let text = PathBuf::from(path).into_os_string().into_string();
     text.map(Some).map_err(|_| Failure::new(Exit::Config, format!("{setting} is not UTF-8, which librdkafka needs")))
-}
-
-fn duration(span: Millis) -> Duration {
-    Duration::from_millis(span.as_ms().unsigned_abs())
 }
 
 fn owned(properties: &Properties) -> Vec<(String, String)> {

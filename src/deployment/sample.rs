@@ -25,6 +25,7 @@ use crate::cli::io::output::Output;
 use crate::cli::topics::{self, ANSWER_TIMEOUT};
 use crate::config::Config;
 use crate::exit::Failure;
+use crate::text::count;
 use livesession_formats::notification::{Decoder, Notification, Reason, Rules};
 use livesession_grouping::time::Timestamp;
 use livesession_kafka::scan::{self, Scan};
@@ -46,12 +47,7 @@ pub fn check(config: &Config, out: &mut Output) -> Result<(), Failure> {
     for entry in &found {
         if let Some(topic) = &entry.topic {
             let (partitions, replicas) = (topic.partitions, topic.replicas);
-            let text = format!(
-                "{}: {}, {}",
-                entry.name,
-                many(partitions.into(), "partition"),
-                many(replicas.into(), "replica")
-            );
+            let text = format!("{}: {}, {}", entry.name, count(partitions, "partition"), count(replicas, "replica"));
             out.line(&format!("{} {text}", entry.role.setting()))?;
         }
     }
@@ -80,15 +76,11 @@ pub fn check(config: &Config, out: &mut Output) -> Result<(), Failure> {
 
 /// Says how far more workers would help.
 fn capacity(partitions: u32, workers: u32) -> String {
-    let here = many(workers.into(), "worker");
+    let here = count(workers, "worker");
     if workers > partitions {
         return format!("capacity: {here} here, and {} of them idle: a partition has one worker", workers - partitions);
     }
     format!("capacity: {here} here; more than {partitions} in all processes would stand idle")
-}
-
-fn many(number: u64, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Where a record is: partition and offset.
@@ -190,10 +182,10 @@ impl Sample {
         format!(
             "sample: {} newest records of {}: {}, {}, {}, {} refused{}",
             self.total(),
-            many(self.streams.len() as u64, "stream"),
-            many(self.segments, "segment"),
-            many(self.hints, "hint"),
-            many(self.other, "other event"),
+            count(self.streams.len() as u64, "stream"),
+            count(self.segments, "segment"),
+            count(self.hints, "hint"),
+            count(self.other, "other event"),
             self.refusals(),
             self.reasons()
         )

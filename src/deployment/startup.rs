@@ -7,6 +7,7 @@ use super::check::{self, Found, Problem};
 use super::topics::Role;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
+use crate::text;
 use livesession_formats::dead_letter;
 use livesession_kafka::admin::{self, Admin};
 use livesession_kafka::scan;
@@ -55,8 +56,7 @@ fn facts(config: &Config, found: &[Found]) -> Option<TopicFacts> {
 
 /// Returns how a command ends whose topics are not what they have to be.
 pub fn topics_failure(problems: &[Problem]) -> Failure {
-    let plural = if problems.len() == 1 { "" } else { "s" };
-    let mut text = format!("{} problem{plural} with the topics", problems.len());
+    let mut text = format!("{} with the topics", text::count(problems.len(), "problem"));
     for problem in problems {
         text.push_str(&format!("\n  {problem}"));
     }

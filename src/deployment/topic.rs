@@ -4,10 +4,9 @@
 //! are published meanwhile.
 
 use std::collections::btree_map::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::clients;
-use crate::clock;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::indexer::Read;
@@ -17,9 +16,6 @@ use livesession_kafka::tail::{self, Tail};
 
 /// How long an answer, and the next record, may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How often progress is told.
-const TELL: Duration = Duration::from_secs(10);
 
 /// A topic, its id, and how far its partitions go.
 pub struct Topic {
@@ -57,32 +53,6 @@ impl Topic {
         let Some(record) = self.scan.next().map_err(scan_failure)? else { return Ok(None) };
         let read = Read { partition: record.partition(), offset: record.offset(), value: record.value() };
         Ok(Some(each(read, record.key())))
-    }
-}
-
-/// Tells now and then, on standard error, how far a command is.
-pub struct Progress {
-    what: &'static str,
-    read: u64,
-    tell_at: Instant,
-}
-
-impl Progress {
-    pub fn new(what: &'static str) -> Progress {
-        Progress { what, read: 0, tell_at: clock::instant() + TELL }
-    }
-
-    /// Counts a record.
-    pub fn count(&mut self) {
-        self.read += 1;
-        if self.read.is_multiple_of(1_024) && clock::instant() >= self.tell_at {
-            self.tell_at = clock::instant() + TELL;
-            crate::cli::tell(&format!("{}: {} records\n", self.what, self.read));
-        }
-    }
-
-    pub fn read(&self) -> u64 {
-        self.read
     }
 }
 

@@ -17,9 +17,10 @@ use std::time::Instant;
 
 use super::record::{Letter, State, split_headers};
 use super::replayed::{Ledger, MAX_NOTE_BYTES};
-use crate::cli::dlq::{Progress, count_partitions, ledgers, read_notes, replay_settings, stretch};
+use crate::cli::dlq::{count_partitions, ledgers, read_notes, replay_settings, stretch};
 use crate::cli::io::output::Output;
 use crate::cli::io::table::{Form, Rows, Style, json_line};
+use crate::cli::progress::Lines;
 use crate::cli::topics::ANSWER_TIMEOUT;
 use crate::clock;
 use crate::config::Config;
@@ -77,7 +78,7 @@ pub fn run(config: Config, request: Request, style: &Style, out: &mut Output) ->
         since: request.since,
         left: request.limit.unwrap_or(u64::MAX),
         counts: BTreeMap::new(),
-        progress: Progress::new(),
+        progress: Lines::default(),
     };
     let result = if request.dry_run {
         let scan = Scan::new(&settings, ANSWER_TIMEOUT).map_err(scan_failure)?;
@@ -112,7 +113,7 @@ struct Pass<'a> {
     left: u64,
     /// Of what was committed, or only passed over.
     counts: BTreeMap<(Option<Reason>, Outcome), u64>,
-    progress: Progress,
+    progress: Lines,
 }
 
 /// What an open transaction has sent.
@@ -158,7 +159,8 @@ impl Pass<'_> {
         scan.begin(self.topic, partition, from, end).map_err(scan_failure)?;
         let mut batch = Batch::default();
         while let Some(record) = scan.next().map_err(scan_failure)? {
-            self.progress.count(partition, record.offset());
+            let offset = record.offset();
+            self.progress.count(|read| format!("read {read} dead letters, now at {partition}/{offset}"));
             let letter = Letter::read(&record, &ledger);
             let outcome = self.outcome(&letter);
             let next = record.offset() + 1;

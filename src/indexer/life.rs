@@ -1,7 +1,6 @@
 //! One life of an indexer: from an open file and a checked topic to the last commit.
 
 use std::collections::btree_map::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ use crate::clock;
 use crate::metrics::{IndexFile, IndexTransaction};
 use livesession_grouping::time::Millis;
 use livesession_index as index;
-use livesession_index::{Reader, Writer};
+use livesession_index::{FileId, Reader, Writer, file_id};
 use livesession_kafka::LogEnds;
 use livesession_kafka::tail::{self, Description, Tail};
 
@@ -71,7 +70,7 @@ pub(super) struct Life<'a> {
     topic: Description,
     /// Which filling of the file it is, and which file: both can change under us.
     generation: String,
-    file: Option<(u64, u64)>,
+    file: Option<FileId>,
     /// The next offset of each partition as the file has it.
     stored: BTreeMap<i32, i64>,
     ends: BTreeMap<i32, LogEnds>,
@@ -296,9 +295,4 @@ impl<'a> Life<'a> {
 /// Returns which filling of the index is at the path.
 fn generation(path: &Path) -> Result<String, index::Error> {
     Reader::open(path)?.view()?.generation()
-}
-
-/// Returns device and inode of the file at the path, `None` if there is none.
-fn file_id(path: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }

@@ -19,6 +19,7 @@ use super::life::{End, Life};
 use crate::clock;
 use crate::health;
 use crate::metrics::{IndexTransaction, Metrics};
+use crate::text::chain;
 use livesession_grouping::time::Millis;
 use livesession_index as index;
 use livesession_index::{Freshness, Origin};
@@ -160,16 +161,4 @@ impl From<Refusal> for End {
     fn from(refusal: Refusal) -> End {
         End::Stop(refusal.source.into())
     }
-}
-
-/// Returns an error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

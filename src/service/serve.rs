@@ -142,7 +142,7 @@ impl Service {
                         failed.get_or_insert(failure);
                     }
                     stop.store(true, Ordering::Relaxed);
-                    deadline.get_or_insert_with(|| tokio::time::Instant::now() + patience(shutdown_timeout));
+                    deadline.get_or_insert_with(|| tokio::time::Instant::now() + Duration::from(shutdown_timeout));
                 }
                 () = signals.told_to_stop() => {
                     if is_stopping {
@@ -151,7 +151,7 @@ impl Service {
                     info!("stopping");
                     health.stop();
                     stop.store(true, Ordering::Relaxed);
-                    deadline = Some(tokio::time::Instant::now() + patience(shutdown_timeout));
+                    deadline = Some(tokio::time::Instant::now() + Duration::from(shutdown_timeout));
                     notify(&[NotifyState::Stopping]);
                 }
                 _ = beat.tick() => tell_systemd(&health, &mut is_ready),
@@ -196,8 +196,4 @@ fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         warn!(%error, "could not tell systemd");
     }
-}
-
-fn patience(span: Millis) -> Duration {
-    Duration::from_millis(span.as_ms().unsigned_abs())
 }

@@ -70,7 +70,7 @@ impl<B: Broker> Worker<'_, B> {
         let (reducer, since, doubt) = (std::mem::take(reducer), *since, doubt.take());
         let Err(failure) = self.start(restored, reducer, since, now) else { return Ok(()) };
         let (Failure::State { .. } | Failure::Restore { .. }) = &failure else { return Err(failure) };
-        let problem = super::thread::chain(&failure);
+        let problem = crate::text::chain(&failure);
         if doubt.as_ref() == Some(&problem) {
             return Err(failure);
         }

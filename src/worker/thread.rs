@@ -18,6 +18,7 @@ use super::{Failure, Now, Settings, Worker};
 use crate::clock;
 use crate::health;
 use crate::metrics::Metrics;
+use crate::text::chain;
 use livesession_kafka::client::Client;
 use livesession_kafka::settings::Settings as KafkaSettings;
 
@@ -163,18 +164,6 @@ impl Thread {
             self.health.turned(clock::now());
         }
     }
-}
-
-/// Returns an error and its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

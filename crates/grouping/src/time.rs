@@ -14,6 +14,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::{Add, Sub};
+use core::time::Duration;
 
 /// A point in time: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,6 +139,12 @@ impl Add for Millis {
 
     fn add(self, other: Millis) -> Millis {
         Millis(self.0.saturating_add(other.0))
+    }
+}
+
+impl From<Millis> for Duration {
+    fn from(span: Millis) -> Duration {
+        Duration::from_millis(span.0.unsigned_abs())
     }
 }
 

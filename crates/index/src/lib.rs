@@ -41,6 +41,7 @@
 
 mod error;
 mod freshness;
+mod identity;
 mod lookup;
 mod maintain;
 mod names;
@@ -51,6 +52,7 @@ mod writer;
 
 pub use error::Error;
 pub use freshness::Freshness;
+pub use identity::{FileId, file_id};
 pub use lookup::{MAX_MERGES, Recording};
 pub use maintain::{Difference, Rebuild, backup, sizes};
 pub use query::{MAX_QUERY_SECONDS, Position, Reader, Select, StatusFilter, StreamListed, Summary, View};

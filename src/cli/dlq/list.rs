@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Progress, Topic, ledgers, read_notes, stretch, tell};
-use crate::cli::io::output::Output;
-use crate::cli::io::table::{Form, Rows, Style, json_line, visible};
+use super::{Topic, ledgers, read_notes, stretch};
+use crate::cli::io::output::{Output, tell};
+use crate::cli::io::table::{Form, Rows, Style, json_line};
+use crate::cli::progress::Lines;
 use crate::deployment::startup::scan_failure;
 use crate::dlq::record::{Letter, State};
 use crate::exit::{Exit, Failure};
+use crate::text::visible;
 use livesession_formats::kcat;
 use livesession_formats::notification::Reason;
 use livesession_grouping::time::Timestamp;
@@ -28,12 +30,13 @@ fn each(
 ) -> Result<(), Failure> {
     let scan = &topic.scan;
     let ledgers = ledgers(&topic.name, read_notes(scan, &topic.name, topic.partitions)?)?;
-    let mut progress = Progress::new();
+    let mut progress = Lines::default();
     for (partition, ledger) in &ledgers {
         let (from, end) = stretch(scan, &topic.name, *partition, since)?;
         scan.begin(&topic.name, *partition, from, end).map_err(scan_failure)?;
         while let Some(record) = scan.next().map_err(scan_failure)? {
-            progress.count(*partition, record.offset());
+            let (partition, offset) = (record.partition(), record.offset());
+            progress.count(|read| format!("read {read} dead letters, now at {partition}/{offset}"));
             let letter = Letter::read(&record, ledger);
             if reasons.is_empty() || letter.reason.is_some_and(|reason| reasons.contains(&reason)) {
                 visit(letter);

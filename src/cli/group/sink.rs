@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
+use super::Setup;
 use super::args::{Args, Format};
-use super::{Setup, tell};
 use crate::batch::index_file::IndexFile;
 use crate::batch::replay::Mode;
 use crate::batch::{explain, what_if};
-use crate::cli::io::output::Output;
-use crate::cli::io::table::visible;
+use crate::cli::io::output::{Output, tell};
 use crate::exit::{Exit, Failure};
+use crate::text::visible;
 use livesession_formats::session::{self, Source};
 use livesession_grouping::time::Timestamp;
 use livesession_grouping::{Policy, Publication, Status};

@@ -2,8 +2,9 @@
 
 use crate::cli::io::flags::AllSettings;
 use crate::cli::io::output::Output;
+use crate::cli::progress::Lines;
 use crate::deployment::indexing;
-use crate::deployment::topic::{Progress, Topic};
+use crate::deployment::topic::Topic;
 use crate::exit::{Exit, Failure};
 use crate::indexer::Batch;
 use livesession_index::{Advance, Rebuild};
@@ -31,13 +32,13 @@ pub fn run(settings: &AllSettings, yes: bool, out: &mut Output) -> Result<Exit, 
         return Err(Failure::new(Exit::Usage, message));
     }
     let mut rebuild = Rebuild::begin(path, &indexing::origin(&config))?;
-    let mut progress = Progress::new("rebuilding the index");
+    let mut progress = Lines::default();
     let (mut batch, mut sessions) = (Batch::default(), 0);
     for (partition, ends) in &topic.ends {
         topic.begin(*partition, ends.start, ends.end)?;
         while let Some(pushed) = topic.next(|read, _| batch.push(&topic.name, read))? {
             pushed.map_err(indexing::failure)?;
-            progress.count();
+            progress.count(|records| format!("rebuilding the index: {records} records"));
             if batch.is_full() {
                 sessions = rebuild.writer().apply(batch.records(), &[])?.change;
                 batch.clear();
@@ -53,6 +54,10 @@ pub fn run(settings: &AllSettings, yes: bool, out: &mut Output) -> Result<Exit, 
     let advances: Vec<Advance> = topic.ends.iter().map(|(partition, ends)| advance((partition, ends.end))).collect();
     sessions = sessions.max(rebuild.writer().apply(batch.records(), &advances)?.change);
     rebuild.finish()?;
-    out.line(&format!("filled {} with {} records, {sessions} of them new revisions", path.display(), progress.read()))?;
+    out.line(&format!(
+        "filled {} with {} records, {sessions} of them new revisions",
+        path.display(),
+        progress.records()
+    ))?;
     Ok(Exit::Ok)
 }

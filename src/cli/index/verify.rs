@@ -12,12 +12,12 @@ use std::collections::{HashMap, HashSet};
 use serde::Serialize;
 
 use crate::cli::io::flags::AllSettings;
-use crate::cli::io::output::Output;
+use crate::cli::io::output::{Output, tell};
 use crate::cli::io::table::{Form, Rows, Style, json_line};
-use crate::cli::tell;
+use crate::cli::progress::Lines;
 use crate::clock;
 use crate::deployment::indexing;
-use crate::deployment::topic::{Progress, Topic};
+use crate::deployment::topic::Topic;
 use crate::exit::{Exit, Failure};
 use crate::indexer::{self, Batch, Read};
 use livesession_grouping::time::{Millis, Timestamp};
@@ -81,13 +81,13 @@ pub fn run(settings: &AllSettings, style: &Style, out: &mut Output) -> Result<Ex
     }
     print(&differences, style, out)?;
     let behind: i64 = places.iter().filter_map(|place| Some(topic.ends.get(&place.partition)?.end - place.next)).sum();
-    tell(&format!("compared {compared} sessions, found {} differences\n", differences.len()));
+    tell(&format!("compared {compared} sessions, found {} differences", differences.len()));
     if behind > 0 {
-        tell(&format!("the index is {behind} offsets behind the topic\n"));
+        tell(&format!("the index is {behind} offsets behind the topic"));
     }
     if beyond_topic > 0 {
         tell(&format!(
-            "{beyond_topic} sessions are not compared: retention cut the topic, and they may have been there\n"
+            "{beyond_topic} sessions are not compared: retention cut the topic, and they may have been there"
         ));
     }
     Ok(if differences.is_empty() { Exit::Ok } else { Exit::NotFound })
@@ -96,14 +96,14 @@ pub fn run(settings: &AllSettings, style: &Style, out: &mut Output) -> Result<Ex
 /// Returns the newest revision of each session.
 fn newest_revisions(topic: &Topic, stretches: &[Stretch]) -> Result<HashMap<String, u32>, Failure> {
     let mut newest: HashMap<String, u32> = HashMap::new();
-    let mut progress = Progress::new("comparing the index, first reading");
+    let mut progress = Lines::default();
     for (partition, from, end) in stretches {
         topic.begin(*partition, *from, *end)?;
         while let Some(record) = topic.next(|read, _| rows(topic, read))? {
             let session = record?.session;
             let revision = newest.entry(session.session_id).or_default();
             *revision = session.revision.max(*revision);
-            progress.count();
+            progress.count(|records| format!("comparing the index, first reading: {records} records"));
         }
     }
     Ok(newest)

@@ -65,6 +65,13 @@ impl Write for Output {
     }
 }
 
+/// Writes a line to standard error, where everything goes that a command was not asked for.
+///
+/// A failed write is not reported: there is no place left to report it, and the exit code says how the command ended.
+pub fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Returns what a failed write to standard output means.
 pub fn failure(error: io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {

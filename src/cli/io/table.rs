@@ -17,6 +17,7 @@ use crate::config::{self, DEFAULT_FILE, Knowledge, Scope, Sources};
 use crate::exit::{Exit, Failure};
 use crate::projection;
 use crate::service::logging;
+use crate::text::visible;
 use livesession_formats::session::worst_case_bytes;
 use livesession_index as index;
 use livesession_index::Reader;
@@ -147,23 +148,6 @@ fn quoted(cell: &str) -> String {
     if cell.contains([',', '"', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.to_owned() }
 }
 
-/// Shows control characters instead of obeying them, and those that end a line or turn the direction of writing.
-pub fn visible(text: &str) -> String {
-    let is_harmful = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    if !text.contains(is_harmful) {
-        return text.to_owned();
-    }
-    text.chars().map(|c| if is_harmful(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
-}
-
-/// Writes a length for eyes: `1:23:45`.
-pub fn length(ms: i64) -> String {
-    let seconds = ms / 1_000;
-    format!("{}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
-}
-
 impl From<index::Error> for Failure {
     /// Says what went wrong with the index, and how the command ends.
     fn from(error: index::Error) -> Failure {
@@ -206,19 +190,6 @@ mod tests {
         for (cell, expected) in [("a", "a"), ("a,b", "\"a,b\""), ("a\"b", "\"a\"\"b\""), ("a\nb", "\"a\nb\""), ("", "")]
         {
             assert_eq!(quoted(cell), expected);
-        }
-    }
-
-    #[test]
-    fn control_characters_are_shown_and_not_obeyed() {
-        assert_eq!(visible("房间 7"), "房间 7");
-        assert_eq!(visible("\u{1b}[2J\u{202e}x\u{2028}"), "\\u{1b}[2J\\u{202e}x\\u{2028}");
-    }
-
-    #[test]
-    fn lengths_are_hours_minutes_seconds() {
-        for (ms, expected) in [(0, "0:00:00"), (999, "0:00:00"), (3_599_999, "0:59:59"), (360_000_000, "100:00:00")] {
-            assert_eq!(length(ms), expected);
         }
     }
 }

@@ -4,13 +4,14 @@
 
 mod open;
 
-use crate::cli::io::output::Output;
-use crate::cli::io::table::{Form, IndexFile, Rows, Style, json_line, length};
+use crate::cli::io::output::{Output, tell};
+use crate::cli::io::table::{Form, IndexFile, Rows, Style, json_line};
 use crate::clock;
 use crate::exit::{Exit, Failure};
 use crate::projection;
 use crate::splice::text::{self, Gaps};
 use crate::splice::{Plan, text::Form as PlanForm};
+use crate::text::length;
 use livesession_formats::session::SessionRecord;
 use livesession_formats::session::record::Status;
 use livesession_index::rows::Session;
@@ -162,9 +163,9 @@ fn list(args: &List, out: &mut Output) -> Result<Exit, Failure> {
     }
     out.flush()?;
     if more {
-        super::tell(&format!("there are more than these {limit}: --limit 0 for all, or a narrower --from and --to\n"));
+        tell(&format!("there are more than these {limit}: --limit 0 for all, or a narrower --from and --to"));
     } else if written == 0 && form == Form::Table {
-        super::tell("no sessions\n");
+        tell("no sessions");
     }
     Ok(Exit::Ok)
 }
@@ -317,7 +318,7 @@ fn splice(args: &Splice, out: &mut Output) -> Result<Exit, Failure> {
     }
     out.flush()?;
     for note in text::notes(plan) {
-        super::tell(&format!("note: {note}\n"));
+        tell(&format!("note: {note}"));
     }
     Ok(Exit::Ok)
 }
@@ -334,7 +335,7 @@ fn renditions(record: &SessionRecord) -> String {
         .renditions
         .iter()
         .enumerate()
-        .map(|(number, kind)| crate::cli::io::table::visible(&format!("  {number}: {}", describe(kind))))
+        .map(|(number, kind)| crate::text::visible(&format!("  {number}: {}", describe(kind))))
         .collect();
     lines.join("\n")
 }

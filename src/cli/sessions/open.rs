@@ -6,15 +6,15 @@
 use serde::Serialize;
 
 use crate::cli::io::flags::AllSettings;
-use crate::cli::io::output::Output;
-use crate::cli::io::table::{Form, Rows, Style, json_line, length};
+use crate::cli::io::output::{Output, tell};
+use crate::cli::io::table::{Form, Rows, Style, json_line};
 use crate::cli::run;
-use crate::cli::tell;
 use crate::config::Config;
 use crate::deployment::state;
 use crate::deployment::topic::Topic;
 use crate::exit::{Exit, Failure};
 use crate::partition::{Partition, RestoreError};
+use crate::text::length;
 use livesession_formats::session::{self, SessionRecord, Source};
 use livesession_grouping::time::Timestamp;
 use livesession_grouping::{Clock, Outlook, Policy, Waiting};
@@ -82,7 +82,7 @@ pub fn run(args: &Args, out: &mut Output) -> Result<Exit, Failure> {
     }
     out.flush()?;
     if open.is_empty() && form == Form::Table {
-        tell("no open sessions\n");
+        tell("no open sessions");
     }
     Ok(Exit::Ok)
 }

@@ -15,6 +15,7 @@ use livesession_grouping::time::Millis;
 use super::Knowledge;
 use super::model::Config;
 use super::properties::Properties;
+use crate::text::chain;
 
 /// The largest record that librdkafka allows to configure.
 const MAX_RECORD_BYTES: u64 = 1_000_000_000;
@@ -422,17 +423,6 @@ fn file_fault(path: &Path) -> Option<String> {
         Ok(_) => None,
         Err(error) => Some(format!("could not read {}: {error}", path.display())),
     }
-}
-
-/// Returns an error with its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

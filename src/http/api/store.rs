@@ -5,24 +5,20 @@
 //! path is another one by then (somebody deleted it, and an indexer made it again) the kept one would answer from a file that
 //! has no name any more: it is dropped.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
 use super::problem::{Kind, Problem};
-use livesession_index::{Freshness, Reader, View};
+use livesession_index::{FileId, Freshness, Reader, View, file_id};
 
 /// Questions that are worked on at the same time.
 const MAX_READERS: usize = 8;
 
 /// How long a question waits for its turn: as long as one may take.
 const MAX_WAIT: Duration = Duration::from_secs(livesession_index::MAX_QUERY_SECONDS);
-
-/// Device and inode of a file.
-type FileId = (u64, u64);
 
 /// The index as the HTTP side sees it.
 #[derive(Clone)]
@@ -95,10 +91,6 @@ impl Shared {
         idle.retain(|(kept, _)| Some(*kept) == file);
         idle.pop().map(|(_, reader)| reader)
     }
-}
-
-fn file_id(path: &Path) -> Option<FileId> {
-    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 #[cfg(test)]

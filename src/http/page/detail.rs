@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::html::{self, count, escape, file_link, length, session_path, stream_path, time};
+use super::html::{self, escape, file_link, length, session_path, stream_path, time};
 use super::timeline::{self, Bar, Row, Window};
 use crate::splice::text::{self, Form, Gaps};
 use crate::splice::{Plan, Seam};
+use crate::text::count;
 use livesession_formats::session::SessionRecord;
 use livesession_formats::session::record::{Rendition, Status};
 

@@ -4,6 +4,7 @@
 //! direction of writing instead of obeying them. A URL becomes a link only if it is `http` or `https`.
 
 use crate::http::api::ask::encode;
+use crate::text::{self, count};
 use livesession_grouping::time::Timestamp;
 use livesession_index::Freshness;
 
@@ -17,10 +18,7 @@ pub fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                escaped.push_str(&character.escape_unicode().to_string());
-            }
-            _ if character.is_control() => escaped.push_str(&character.escape_unicode().to_string()),
+            _ if text::is_harmful(character) => escaped.push_str(&character.escape_unicode().to_string()),
             _ => escaped.push(character),
         }
     }
@@ -72,14 +70,8 @@ pub fn time(time: Timestamp) -> String {
 
 /// Writes a length for eyes: `1:23:45`, with milliseconds below a minute if there are any.
 pub fn length(ms: i64) -> String {
-    let seconds = ms / 1_000;
-    let text = format!("{}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    let text = text::length(ms);
     if ms < 60_000 && ms % 1_000 != 0 { format!("{text}.{:03}", ms % 1_000) } else { text }
-}
-
-/// Writes a count with its noun: `1 gap`, `2 gaps`.
-pub fn count(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 /// Says how many silences there are, and how long each is if they are few.
@@ -114,7 +106,7 @@ fn current(freshness: &Freshness) -> String {
         None => format!("<span>Index of unknown age{commit}</span>"),
         Some(0) => format!("<span>Index up to date{commit}</span>"),
         Some(records) => {
-            let records = count(usize::try_from(records).unwrap_or(usize::MAX), "record");
+            let records = count(records, "record");
             format!("<strong>Index {records} behind{commit}</strong>")
         }
     }
@@ -128,6 +120,7 @@ mod tests {
     fn markup_is_text_and_control_characters_are_shown() {
         assert_eq!(escape("<a href='x' b=\"y\">&amp;"), "&lt;a href=&#39;x&#39; b=&quot;y&quot;&gt;&amp;amp;");
         assert_eq!(escape("a\u{202e}b\u{0}\n"), "a\\u{202e}b\\u{0}\\u{a}");
+        assert_eq!(escape("a\u{2028}b\u{61c}"), "a\\u{2028}b\\u{61c}");
         assert_eq!(escape("房间 שלום"), "房间 שלום");
     }
 

@@ -1,9 +1,10 @@
 //! The sessions of a window, on a timeline and in a table.
 
+use crate::text::count;
 use livesession_formats::time::parse_timestamp;
 use std::collections::BTreeMap;
 
-use super::html::{count, escape, gaps, length, session_path, shortened, stream_path, time};
+use super::html::{escape, gaps, length, session_path, shortened, stream_path, time};
 use super::timeline::{self, Bar, Row, Window};
 use crate::http::api::answers::MAX_SEGMENTS;
 use crate::http::api::ask::{Asked, encode};
