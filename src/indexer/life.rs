@@ -62,6 +62,12 @@ impl From<tail::Error> for End {
     }
 }
 
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> End {
+        End::Stop(refusal.source.into())
+    }
+}
+
 /// An open file and a reader that stands where the file says.
 pub(super) struct Life<'a> {
     thread: &'a Thread,

@@ -36,9 +36,10 @@ mod batch;
 mod failure;
 mod life;
 mod place;
+mod run;
 mod thread;
 
 pub use batch::{Batch, MAX_RECORDS, Read};
 pub use failure::Failure;
 pub use place::{Misfit, Place, places};
-pub use thread::{DISK_PATIENCE, PATIENCE, Settings, Thread};
+pub use thread::{DISK_PATIENCE, Settings, Thread};

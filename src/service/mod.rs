@@ -2,3 +2,4 @@
 
 pub mod logging;
 pub mod serve;
+pub mod supervisor;
