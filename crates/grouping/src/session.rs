@@ -183,53 +183,94 @@ pub fn sort(segments: &mut [Arc<Segment>]) {
 /// Every silence counts, however short: `gap` only says which of them end a session. A segment of zero length inside a
 /// silence splits it in two.
 pub fn silences<'a>(segments: impl IntoIterator<Item = &'a Segment>) -> (Millis, Vec<Interval>) {
+    union(segments.into_iter().map(RecordedFile::interval))
+}
+
+/// Returns the length of the union of intervals sorted by start, and the silences between them.
+fn union(intervals: impl Iterator<Item = Interval>) -> (Millis, Vec<Interval>) {
     let mut recorded = Millis::ZERO;
     let mut gaps = Vec::new();
     let mut reached: Option<Timestamp> = None;
-    for segment in segments {
+    for interval in intervals {
         match reached {
-            Some(end) if segment.start() > end => {
-                gaps.push(Interval { start: end, end: segment.start() });
-                recorded = recorded + segment.end().since(segment.start());
-                reached = Some(segment.end());
+            Some(end) if interval.start > end => {
+                gaps.push(Interval { start: end, end: interval.start });
+                recorded = recorded + interval.duration();
+                reached = Some(interval.end);
             }
             Some(end) => {
-                recorded = recorded + segment.end().since(end);
-                reached = Some(end.max(segment.end()));
+                recorded = recorded + interval.end.since(end);
+                reached = Some(end.max(interval.end));
             }
             None => {
-                recorded = segment.end().since(segment.start());
-                reached = Some(segment.end());
+                recorded = interval.duration();
+                reached = Some(interval.end);
             }
         }
     }
     (recorded, gaps)
 }
 
-/// Returns the renditions of segments sorted by start, and for each segment the index of its rendition.
+/// The attributes of a file that decide its rendition, and what its rendition adds up.
+///
+/// The core counts the renditions of its segments, the index those of the rows that it reads back.
+pub trait RecordedFile {
+    /// Returns format, template id and bitrate in kbit/s: files that agree in all three are one rendition.
+    fn kind(&self) -> (Option<&str>, Option<&str>, Option<i64>);
+
+    fn interval(&self) -> Interval;
+
+    fn size_bytes(&self) -> Option<i64>;
+}
+
+impl RecordedFile for Segment {
+    fn kind(&self) -> (Option<&str>, Option<&str>, Option<i64>) {
+        (self.format(), self.template_id(), self.bitrate_kbps())
+    }
+
+    fn interval(&self) -> Interval {
+        Interval { start: self.start(), end: self.end() }
+    }
+
+    fn size_bytes(&self) -> Option<i64> {
+        self.size_bytes()
+    }
+}
+
+impl<T: RecordedFile> RecordedFile for Arc<T> {
+    fn kind(&self) -> (Option<&str>, Option<&str>, Option<i64>) {
+        T::kind(self)
+    }
+
+    fn interval(&self) -> Interval {
+        T::interval(self)
+    }
+
+    fn size_bytes(&self) -> Option<i64> {
+        T::size_bytes(self)
+    }
+}
+
+/// Returns the renditions of files sorted by start, and for each file the index of its rendition.
 ///
 /// Renditions are ordered by format, template and bitrate, null first.
-pub fn renditions(segments: &[Arc<Segment>]) -> (Vec<Rendition<'_>>, Vec<usize>) {
+pub fn renditions<T: RecordedFile>(files: &[T]) -> (Vec<Rendition<'_>>, Vec<usize>) {
     // Most sessions have one to three renditions; sorting indices by kind is the same work for any number.
-    let mut order: Vec<usize> = (0..segments.len()).collect();
-    let kind = |index: usize| {
-        let segment = &segments[index];
-        (segment.format(), segment.template_id(), segment.bitrate_kbps())
-    };
+    let mut order: Vec<usize> = (0..files.len()).collect();
+    let kind = |index: usize| files[index].kind();
     order.sort_unstable_by(|a, b| (kind(*a), *a).cmp(&(kind(*b), *b)));
     let mut renditions = Vec::new();
-    let mut index_of = vec![0; segments.len()];
+    let mut index_of = vec![0; files.len()];
     for run in order.chunk_by(|a, b| kind(*a) == kind(*b)) {
-        let first = &segments[run[0]];
-        let members = || run.iter().map(|index| segments[*index].as_ref());
-        let (recorded, _) = silences(members());
-        let size_bytes =
-            members().map(Segment::size_bytes).try_fold(0_i64, |sum, size| Some(sum.saturating_add(size?)));
+        let (format, template_id, bitrate_kbps) = kind(run[0]);
+        let members = || run.iter().map(|index| &files[*index]);
+        let (recorded, _) = union(members().map(T::interval));
+        let size_bytes = members().map(T::size_bytes).try_fold(0_i64, |sum, size| Some(sum.saturating_add(size?)));
         run.iter().for_each(|index| index_of[*index] = renditions.len());
         renditions.push(Rendition {
-            format: first.format(),
-            template_id: first.template_id(),
-            bitrate_kbps: first.bitrate_kbps(),
+            format,
+            template_id,
+            bitrate_kbps,
             segments: u32::try_from(run.len()).unwrap_or(u32::MAX),
             recorded,
             size_bytes,
