@@ -282,7 +282,7 @@ mod tests {
     use super::*;
     use livesession_formats::session::{Source, decode, encode};
     use livesession_grouping::time::Millis;
-    use livesession_grouping::{Cause, Head, Publication, session};
+    use livesession_grouping::{CloseCause, Head, Publication, session};
     use livesession_index as index;
     use livesession_index::{Reader, Writer};
 
@@ -331,7 +331,7 @@ mod tests {
                 session_id: id("f"),
                 revision: if withdrawn { 2 } else { 1 },
                 continues: Some(id("g")),
-                close_cause: (!withdrawn).then_some(Cause::PushEnded),
+                close_cause: (!withdrawn).then_some(CloseCause::PushEnded),
                 start: ms(1_000),
                 end: ms(20_000),
                 recorded,
@@ -393,6 +393,6 @@ mod tests {
         odd.session.status = "parked".to_owned();
         odd.session.close_cause = Some("boredom".to_owned());
         let read = to_record(&odd, TOPIC).unwrap();
-        assert_eq!((read.status, read.close_cause), (Status::Other, Some(CloseCause::Other)));
+        assert_eq!((read.status, read.close_cause), (Status::Other, Some(record::CloseCause::Other)));
     }
 }

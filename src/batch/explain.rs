@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::cli::group::sink::Origin;
 use livesession_grouping::time::{Millis, Timestamp};
-use livesession_grouping::{Cause, Policy, Publication, Segment, Status};
+use livesession_grouping::{CloseCause, Policy, Publication, Segment, Status};
 
 /// Returns the explanation of the session with this id, or of all sessions of this stream: by its key, or its stream id.
 ///
@@ -127,19 +127,19 @@ fn closing(session: &Publication, policy: &Policy) -> String {
     );
     let watermark = head.watermark;
     match (status, head.close_cause) {
-        (Status::Closed, Some(Cause::Watermark)) => {
+        (Status::Closed, Some(CloseCause::Watermark)) => {
             format!("closed (watermark): watermark {watermark} > {allowed_at} = {sum}")
         }
-        (Status::Closed, Some(Cause::PushEnded)) => {
+        (Status::Closed, Some(CloseCause::PushEnded)) => {
             format!("closed (push_ended): off air; watermark {watermark} > {allowed_at}, without recording_interval")
         }
-        (Status::Closed, Some(Cause::MaxHold)) => {
+        (Status::Closed, Some(CloseCause::MaxHold)) => {
             format!("closed (max_hold): a push is on air, but watermark {watermark} > {allowed_at}")
         }
-        (Status::Closed, Some(Cause::Limit)) => {
+        (Status::Closed, Some(CloseCause::Limit)) => {
             "closed (limit): the next segment would have exceeded a limit".to_owned()
         }
-        (Status::Closed, Some(Cause::EndOfInput)) => {
+        (Status::Closed, Some(CloseCause::EndOfInput)) => {
             format!("closed (end_of_input): watermark {watermark} <= {allowed_at}, but there is no more input")
         }
         _ if *allowed_at == policy.wait_bound(head.end, policy.gap(stream)) => {

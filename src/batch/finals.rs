@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use livesession_grouping::time::{Millis, Timestamp};
-use livesession_grouping::{Cause, Fate, Grouper, Policy, Publication, SessionId, Status};
+use livesession_grouping::{CloseCause, Fate, Grouper, Policy, Publication, SessionId, Status};
 
 /// After how much event time a session that is past its bound and not forgotten is looked at again.
 const LOOK_AGAIN: Millis = Millis::from_secs(60);
@@ -34,7 +34,7 @@ impl Finals {
             self.latest.remove(&id);
             return None;
         }
-        if head.close_cause == Some(Cause::Limit) {
+        if head.close_cause == Some(CloseCause::Limit) {
             self.latest.remove(&id);
             return Some(publication);
         }

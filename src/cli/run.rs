@@ -22,7 +22,7 @@ use crate::service::logging;
 use crate::service::serve::{self, Loop, Service};
 use crate::worker::{self, thread};
 use livesession_formats::notification::{KeyParts, Reason, Rules};
-use livesession_grouping::{Anomaly, Cause, Policy};
+use livesession_grouping::{Anomaly, CloseCause, Policy};
 use livesession_index as index;
 use livesession_kafka as kafka;
 use livesession_kafka::admin;
@@ -102,7 +102,7 @@ fn prepare(config: &Config) -> Result<Service, Failure> {
 pub(super) fn metrics(config: &Config) -> Metrics {
     const REASONS: [&str; Reason::ALL.len()] = names!(Reason::ALL);
     const ANOMALIES: [&str; Anomaly::ALL.len()] = names!(Anomaly::ALL);
-    const CAUSES: [&str; Cause::ALL.len()] = names!(Cause::ALL);
+    const CAUSES: [&str; CloseCause::ALL.len()] = names!(CloseCause::ALL);
     let metrics = Metrics::new(Labels { reasons: &REASONS, anomalies: &ANOMALIES, causes: &CAUSES });
     metrics.identify(Identity {
         librdkafka: &kafka::version::library(),

@@ -11,7 +11,7 @@ use livesession::cli::io::flags::AllSettings;
 use livesession::config::{self, Setting};
 use livesession_formats::notification::Reason;
 use livesession_grouping::segment::Anomaly;
-use livesession_grouping::session::Cause;
+use livesession_grouping::session::CloseCause;
 use saphyr::{LoadableYamlNode, Yaml};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -179,7 +179,7 @@ fn closed_lists_of_labels_are_those_of_the_program() {
     assert_eq!(listed("livesession_dead_letters_total", "reason"), reasons);
     let anomalies: BTreeSet<String> = Anomaly::ALL.iter().map(|anomaly| anomaly.as_str().to_owned()).collect();
     assert_eq!(listed("livesession_segment_anomalies_total", "kind"), anomalies);
-    let causes: BTreeSet<String> = Cause::ALL.iter().map(|cause| cause.as_str().to_owned()).collect();
+    let causes: BTreeSet<String> = CloseCause::ALL.iter().map(|cause| cause.as_str().to_owned()).collect();
     assert_eq!(listed("livesession_sessions_closed_total", "cause"), causes);
 }
 

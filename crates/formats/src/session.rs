@@ -300,7 +300,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use livesession_grouping::{Anomaly, Cause, Head, NewSegment, Status};
+    use livesession_grouping::{Anomaly, CloseCause, Head, NewSegment, Status};
 
     fn written(write: impl Fn(&mut Json<'_>)) -> String {
         let mut out = Vec::new();
@@ -344,7 +344,7 @@ mod tests {
             session_id: nil.unwrap(),
             revision: u32::MAX,
             continues: nil,
-            close_cause: Some(Cause::EndOfInput),
+            close_cause: Some(CloseCause::EndOfInput),
             start: span.start,
             end: span.end,
             recorded: span.duration(),
@@ -383,8 +383,8 @@ mod tests {
 
     #[test]
     fn no_name_is_longer_than_those_in_the_longest_forms() {
-        for cause in Cause::ALL {
-            assert!(cause.as_str().len() <= Cause::EndOfInput.as_str().len());
+        for cause in CloseCause::ALL {
+            assert!(cause.as_str().len() <= CloseCause::EndOfInput.as_str().len());
         }
         for status in [Status::Closed, Status::Withdrawn, Status::Open] {
             assert!(status.as_str().len() <= Status::Withdrawn.as_str().len());

@@ -46,4 +46,4 @@ pub use overlay::{Changes, HeadChange};
 pub use policy::{Policy, Settings};
 pub use restore::{Error as RestoreError, Saved, SavedHead};
 pub use segment::{Anomalies, Anomaly, NewSegment, Offset, Segment};
-pub use session::{Cause, Head, Interval, Publication, SessionId, Status};
+pub use session::{CloseCause, Head, Interval, Publication, SessionId, Status};

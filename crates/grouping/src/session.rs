@@ -75,7 +75,7 @@ impl Status {
 
 /// Why a session was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum CloseCause {
     /// Its next file would have been here (rule: close).
     Watermark,
     /// The stream was off air (rule: hints).
@@ -88,22 +88,23 @@ pub enum Cause {
     EndOfInput,
 }
 
-impl Cause {
-    pub const ALL: [Cause; 5] = [Cause::Watermark, Cause::PushEnded, Cause::MaxHold, Cause::Limit, Cause::EndOfInput];
+impl CloseCause {
+    pub const ALL: [CloseCause; 5] =
+        [CloseCause::Watermark, CloseCause::PushEnded, CloseCause::MaxHold, CloseCause::Limit, CloseCause::EndOfInput];
 
     pub const fn as_str(self) -> &'static str {
         match self {
-            Cause::Watermark => "watermark",
-            Cause::PushEnded => "push_ended",
-            Cause::MaxHold => "max_hold",
-            Cause::Limit => "limit",
-            Cause::EndOfInput => "end_of_input",
+            CloseCause::Watermark => "watermark",
+            CloseCause::PushEnded => "push_ended",
+            CloseCause::MaxHold => "max_hold",
+            CloseCause::Limit => "limit",
+            CloseCause::EndOfInput => "end_of_input",
         }
     }
 
     /// Reads the text form.
-    pub fn parse(text: &str) -> Option<Cause> {
-        Cause::ALL.into_iter().find(|cause| cause.as_str() == text)
+    pub fn parse(text: &str) -> Option<CloseCause> {
+        CloseCause::ALL.into_iter().find(|cause| cause.as_str() == text)
     }
 }
 
@@ -128,7 +129,7 @@ pub struct Head {
     pub session_id: SessionId,
     pub revision: u32,
     pub continues: Option<SessionId>,
-    pub close_cause: Option<Cause>,
+    pub close_cause: Option<CloseCause>,
     pub start: Timestamp,
     pub end: Timestamp,
     /// The union of the segments, not their sum.
@@ -485,11 +486,11 @@ mod tests {
         for status in [Status::Closed, Status::Withdrawn, Status::Open] {
             assert_eq!(Status::parse(status.as_str()), Some(status));
         }
-        for cause in Cause::ALL {
-            assert_eq!(Cause::parse(cause.as_str()), Some(cause));
+        for cause in CloseCause::ALL {
+            assert_eq!(CloseCause::parse(cause.as_str()), Some(cause));
         }
         assert_eq!(Status::parse("Closed"), None);
-        assert_eq!(Cause::parse(""), None);
+        assert_eq!(CloseCause::parse(""), None);
         assert_eq!(SessionId::parse("room-7"), None);
     }
 }

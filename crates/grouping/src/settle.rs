@@ -11,7 +11,7 @@ use core::cmp::Reverse;
 use super::grouper::Grouper;
 use super::overlay::HeadChange;
 use super::segment::Segment;
-use super::session::{self, Cause, Head, Publication, Status};
+use super::session::{self, CloseCause, Head, Publication, Status};
 use super::timeline::{CloseBound, Queue, SessionNo, StreamNo};
 use crate::time::Timestamp;
 
@@ -84,7 +84,7 @@ impl Grouper {
         for number in self.numbers_in_order() {
             if self.sessions[number as usize].is_dirty() {
                 let bound = self.close_bound(number).bound;
-                self.publish(number, Status::Closed, Some(Cause::EndOfInput), bound, &mut publications);
+                self.publish(number, Status::Closed, Some(CloseCause::EndOfInput), bound, &mut publications);
                 self.schedule(number);
             }
         }
@@ -154,7 +154,7 @@ impl Grouper {
     fn publish_frozen(&mut self, number: SessionNo, publications: &mut Vec<Publication>) {
         if self.sessions[number as usize].is_dirty() {
             let at = self.watermark().unwrap_or(self.sessions[number as usize].end);
-            self.publish(number, Status::Closed, Some(Cause::Limit), at, publications);
+            self.publish(number, Status::Closed, Some(CloseCause::Limit), at, publications);
         } else {
             // Exactly this has been published; only that it is frozen now is news, for a restore.
             self.note_head(number);
@@ -167,7 +167,7 @@ impl Grouper {
         &mut self,
         number: SessionNo,
         status: Status,
-        cause: Option<Cause>,
+        cause: Option<CloseCause>,
         allowed_at: Timestamp,
         publications: &mut Vec<Publication>,
     ) {
@@ -216,7 +216,7 @@ impl Grouper {
         number: SessionNo,
         status: Status,
         revision: u32,
-        close_cause: Option<Cause>,
+        close_cause: Option<CloseCause>,
         allowed_at: Timestamp,
     ) -> Publication {
         let session = &self.sessions[number as usize];

@@ -86,7 +86,7 @@ fn in_words(publication: &Publication) -> String {
     let head = &publication.head;
     let files: Vec<&str> = publication.segments.iter().map(|segment| segment.file_id()).collect();
     let (start, end) = (head.start.as_ms() - ZERO, head.end.as_ms() - ZERO);
-    let cause = head.close_cause.map_or("-", Cause::as_str);
+    let cause = head.close_cause.map_or("-", CloseCause::as_str);
     format!("r{} {start}..{end} {} {cause}", head.revision, files.join("+"))
 }
 

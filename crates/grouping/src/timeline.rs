@@ -20,7 +20,7 @@ use core::ops::Range;
 use super::hint::Pushes;
 use super::policy::Policy;
 use super::segment::{Offset, Segment};
-use super::session::{Cause, Head, SessionId};
+use super::session::{CloseCause, Head, SessionId};
 use crate::time::{Millis, Timestamp};
 
 /// Number of a session in the table of its partition.
@@ -209,15 +209,15 @@ pub(super) struct CloseBound {
 
 impl CloseBound {
     /// Returns the cause of closing at `watermark`, or `None` if the session is open there.
-    pub fn cause(&self, watermark: Timestamp) -> Option<Cause> {
+    pub fn cause(&self, watermark: Timestamp) -> Option<CloseCause> {
         if watermark <= self.bound {
             None
         } else if self.held {
-            Some(Cause::MaxHold)
+            Some(CloseCause::MaxHold)
         } else if watermark > self.wait {
-            Some(Cause::Watermark)
+            Some(CloseCause::Watermark)
         } else {
-            Some(Cause::PushEnded)
+            Some(CloseCause::PushEnded)
         }
     }
 }

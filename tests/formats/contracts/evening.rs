@@ -7,8 +7,8 @@
 use livesession_formats::notification::{self, Decoder, Notification, Rules};
 use livesession_grouping::time::Timestamp;
 use livesession_grouping::{
-    Anomalies, Anomaly, Arrival, Cause, Grouper, Hint, HintKind, NewSegment, Placement, Policy, Publication, Settings,
-    Status,
+    Anomalies, Anomaly, Arrival, CloseCause, Grouper, Hint, HintKind, NewSegment, Placement, Policy, Publication,
+    Settings, Status,
 };
 use serde_json::json;
 
@@ -72,7 +72,7 @@ fn bridge() -> (i64, NewSegment<'static>) {
 /// {a, b, c, HLS}, which closes once the watermark is greater than 11:10.
 pub fn first() -> Publication {
     let mut publication = closed(ROOM_7, &[a(), b(), c(), hls()]);
-    publication.head.close_cause = Some(Cause::PushEnded);
+    publication.head.close_cause = Some(CloseCause::PushEnded);
     publication.head.watermark = at("2025-08-01T11:10:05Z");
     publication
 }

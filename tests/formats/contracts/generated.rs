@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use livesession_formats::session::{SessionRecord, decode};
 use livesession_grouping::time::Timestamp;
-use livesession_grouping::{Anomalies, Anomaly, Cause, NewSegment, Publication, SessionId, Status};
+use livesession_grouping::{Anomalies, Anomaly, CloseCause, NewSegment, Publication, SessionId, Status};
 use proptest::prelude::*;
 
 use crate::contracts::{assert_valid, closed, encoded, json, ms, validator, withdrawn};
@@ -71,7 +71,7 @@ fn publication() -> impl Strategy<Value = Publication> {
     let base = prop_oneof![Just(0), Just(1_754_042_400_000), Just(Timestamp::MAX.as_ms() - 200_000_000)];
     let segments =
         base.prop_flat_map(|base| proptest::collection::vec(segment((base..=base + 100_000_000).boxed()), 1..12));
-    let rest = (proptest::sample::select(Cause::ALL.to_vec()), 0..3_u8, 1..u32::MAX, any::<bool>());
+    let rest = (proptest::sample::select(CloseCause::ALL.to_vec()), 0..3_u8, 1..u32::MAX, any::<bool>());
     (key(), segments, rest).prop_map(|(key, segments, (cause, kind, revision, continues))| {
         let ids: Vec<_> = (0..segments.len()).map(|index| format!("f-{index}")).collect();
         let members: Vec<_> = segments

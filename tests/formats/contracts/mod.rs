@@ -23,7 +23,7 @@ use std::sync::Arc;
 use livesession_formats::session::{Source, encode};
 use livesession_grouping::session::{silences, sort};
 use livesession_grouping::time::Timestamp;
-use livesession_grouping::{Cause, Head, NewSegment, Publication, Segment, SessionId, Status};
+use livesession_grouping::{CloseCause, Head, NewSegment, Publication, Segment, SessionId, Status};
 use serde_json::Value;
 
 fn path(name: &str) -> PathBuf {
@@ -83,7 +83,7 @@ fn closed(stream: &str, members: &[(i64, NewSegment<'_>)]) -> Publication {
         session_id: SessionId::new(stream, seed.file_id(), seed.end()),
         revision: 1,
         continues: None,
-        close_cause: Some(Cause::Watermark),
+        close_cause: Some(CloseCause::Watermark),
         start: segments[0].start(),
         end,
         recorded,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use livesession_formats::notification::Reason;
-use livesession_grouping::{Anomaly, Cause, Status};
+use livesession_grouping::{Anomaly, CloseCause, Status};
 use serde_json::{Value, json};
 
 use crate::contracts::{json, path, read, validator};
@@ -224,7 +224,7 @@ fn lists_of_names_are_those_of_the_code() {
     };
     let status = [Status::Closed, Status::Withdrawn, Status::Open].map(|status| json!(status.as_str()));
     assert_eq!(listed(SCHEMAS[0], "/properties/status/enum"), status);
-    let causes = Cause::ALL.map(|cause| json!(cause.as_str())).into_iter().chain([json!(null)]);
+    let causes = CloseCause::ALL.map(|cause| json!(cause.as_str())).into_iter().chain([json!(null)]);
     assert_eq!(listed(SCHEMAS[0], "/properties/close_cause/enum"), causes.collect::<Vec<_>>());
     let anomalies = Anomaly::ALL.map(|anomaly| json!(anomaly.as_str()));
     assert_eq!(listed(SCHEMAS[0], "/properties/segments/items/properties/anomalies/items/enum"), anomalies);

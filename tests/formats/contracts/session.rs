@@ -1,7 +1,7 @@
 //! Session records, one by one.
 
 use livesession_formats::session::{Error, SCHEMA_ID, decode, headers, record};
-use livesession_grouping::{Cause, Publication, SessionId, Status};
+use livesession_grouping::{CloseCause, Publication, SessionId, Status};
 use serde_json::json;
 
 use crate::contracts::{assert_valid, at, check_golden, encoded, evening, json, read, validator};
@@ -122,7 +122,7 @@ fn content_does_not_depend_on_the_order_of_arrival() {
     };
     let mut again = evening::first();
     again.head.revision = 7;
-    again.head.close_cause = Some(Cause::MaxHold);
+    again.head.close_cause = Some(CloseCause::MaxHold);
     again.head.watermark = at("2026-01-01T00:00:00Z");
     assert_ne!(text(&again), text(&evening::first()));
     assert_eq!(equality(&again), equality(&evening::first()));
@@ -131,7 +131,7 @@ fn content_does_not_depend_on_the_order_of_arrival() {
 
 #[test]
 fn every_status_and_cause_is_read_as_it_is_written() {
-    for cause in Cause::ALL {
+    for cause in CloseCause::ALL {
         let mut publication = evening::first();
         publication.head.close_cause = Some(cause);
         let record = decode(&encoded(&publication)).unwrap();

@@ -2,7 +2,7 @@
 
 use livesession_formats::session::{Source, encode, headers, worst_case_bytes};
 use livesession_grouping::time::Timestamp;
-use livesession_grouping::{Anomaly, Cause, NewSegment, Publication, SessionId, Settings};
+use livesession_grouping::{Anomaly, CloseCause, NewSegment, Publication, SessionId, Settings};
 
 use crate::contracts::{closed, ms};
 
@@ -48,7 +48,7 @@ fn worst(segments: u32, text_bytes: u64, texts: Texts) -> Publication {
     let key = format!("{part}/{part}/{part}", part = "%25".repeat(2_048));
     let mut publication = closed(&key, &members);
     publication.head.revision = u32::MAX;
-    publication.head.close_cause = Some(Cause::EndOfInput);
+    publication.head.close_cause = Some(CloseCause::EndOfInput);
     publication.head.continues = Some(SessionId::new("", "", ms(0)));
     let used: u64 = publication.segments.iter().map(|segment| segment.text_bytes()).sum();
     assert!(used <= text_bytes && used * 10 > text_bytes * 9, "{used} of {text_bytes} bytes of text");

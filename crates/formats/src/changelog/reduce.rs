@@ -12,7 +12,7 @@ use super::{Error, HeadValue, HintsValue, MARKER_KEY, Marker, MarkerValue, VERSI
 use livesession_grouping::policy::Override;
 use livesession_grouping::time::{Millis, Timestamp};
 use livesession_grouping::{
-    Anomaly, Cause, Clock, Head, NewSegment, Offset, Push, Pushes, Saved, SavedHead, Segment, SessionId, Settings,
+    Anomaly, Clock, CloseCause, Head, NewSegment, Offset, Push, Pushes, Saved, SavedHead, Segment, SessionId, Settings,
 };
 
 /// Reduces changelog records by key, in log order, to what a restore needs.
@@ -206,7 +206,7 @@ fn decode_head(key: &str, session_id: SessionId, value: &[u8]) -> Result<SavedHe
     let head: HeadValue<'_> = read(key, value)?;
     let out_of_range = |what| Error::OutOfRange { key: key.to_owned(), what };
     let continues = head.continues.map(|id| SessionId::parse(&id).ok_or_else(|| out_of_range("a session id")));
-    let close_cause = head.close_cause.map(|cause| Cause::parse(&cause).ok_or_else(|| out_of_range("a cause")));
+    let close_cause = head.close_cause.map(|cause| CloseCause::parse(&cause).ok_or_else(|| out_of_range("a cause")));
     Ok(SavedHead {
         stream: Arc::from(&*head.stream),
         frozen_at: head.frozen_at,
