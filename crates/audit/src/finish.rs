@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::audit::{Audit, Ends};
 use crate::report::{Kind, Place, Report};
 use crate::sessions::Session;
+use crate::sweep::sweep;
 
 /// Segments that the state forgets together, not before the watermark is far enough beyond `end`.
 pub struct Remembered {
@@ -128,7 +129,7 @@ impl Audit {
         }
     }
 
-    /// The batch job: sort and sweep.
+    /// Runs the batch job over each stream.
     fn group(&self) -> Vec<Group> {
         let mut streams: BTreeMap<(i32, u32), Spans> = BTreeMap::new();
         for (place, segment) in &self.accepted {
@@ -136,19 +137,14 @@ impl Audit {
             own.push((segment.start, segment.end, place.offset));
         }
         let mut groups: Vec<Group> = Vec::new();
-        for ((partition, stream), mut own) in streams {
+        for ((partition, stream), own) in streams {
             let gap = self.policy(partition).map_or(0, |policy| policy.gap_of(self.stream(stream)));
-            own.sort_unstable();
-            let mut reach: Option<i64> = None;
-            for (start, end, offset) in own {
-                if reach.is_none_or(|reach| start - reach > gap) {
-                    groups.push(Group { partition, stream, offsets: Vec::new(), start, end, may_be_cut: false });
-                }
-                let group = groups.last_mut().expect("the first segment begins a group");
-                group.offsets.push(offset);
-                group.end = group.end.max(end);
-                reach = Some(group.end);
-            }
+            groups.extend(sweep(own, gap, |(start, end, _)| (*start, *end)).into_iter().map(|spans| {
+                let start = spans[0].0;
+                let end = spans.iter().map(|(_, end, _)| *end).max().unwrap_or(start);
+                let offsets = spans.into_iter().map(|(_, _, offset)| offset).collect();
+                Group { partition, stream, offsets, start, end, may_be_cut: false }
+            }));
         }
         for group in &mut groups {
             group.offsets.sort_unstable();

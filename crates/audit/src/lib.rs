@@ -15,5 +15,6 @@ pub mod name;
 pub mod notification;
 pub mod report;
 pub mod sessions;
+pub mod sweep;
 #[cfg(test)]
 mod tests;

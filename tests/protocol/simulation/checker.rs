@@ -1,12 +1,17 @@
 //! What must be true of a world in the end.
 //!
 //! Knows what was written to the input and what a reader of committed records finds elsewhere; nothing of what the workers
-//! did. The accepted set follows from input and dead letters; grouping it is sort and sweep.
+//! did. The accepted set follows from input and dead letters; grouping it is sort and sweep, which it shares with the
+//! audit. It stays beside the audit because it knows the world that made the input: of the controls in `faults.rs` it
+//! notices five that the topics alone do not show (`Weakness::shows_in_topics`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use livesession_formats::changelog::{Reduced, Reducer};
 use livesession_formats::session::{self, SessionRecord};
+
+use livesession_audit::name;
+use livesession_audit::sweep::sweep;
 
 use super::cluster::Cluster;
 use super::traffic::{
@@ -318,29 +323,15 @@ fn members(record: &SessionRecord) -> Vec<Accepted> {
     members
 }
 
-/// Sort and sweep: the whole of the batch job.
+/// Groups the segments of all streams.
 fn group(segments: Vec<Accepted>) -> Vec<Vec<Accepted>> {
     let mut streams: BTreeMap<String, Vec<Accepted>> = BTreeMap::new();
     for segment in segments {
         streams.entry(segment.stream.clone()).or_default().push(segment);
     }
-    let mut sessions: Vec<Vec<Accepted>> = Vec::new();
-    for (_, mut own) in streams {
-        own.sort();
-        let mut reach = i64::MIN;
-        for segment in own {
-            if reach == i64::MIN || segment.start - reach > GAP {
-                sessions.push(Vec::new());
-            }
-            reach = reach.max(segment.end);
-            sessions.last_mut().expect("the first segment begins a session").push(segment);
-        }
-    }
-    sessions
+    streams.into_values().flat_map(|own| sweep(own, GAP, |segment| (segment.start, segment.end))).collect()
 }
 
 fn session_id(seed: &Accepted) -> String {
-    let namespace = uuid::uuid!("5b0c3a52-8d0e-5c7e-9b43-0f2f6a1d7e64");
-    let name = format!("{}\0{}\0{}", seed.stream, seed.file, seed.end);
-    uuid::Uuid::new_v5(&namespace, name.as_bytes()).to_string()
+    name::session_id(&seed.stream, &seed.file, seed.end)
 }

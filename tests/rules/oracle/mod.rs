@@ -3,7 +3,7 @@
 //! Nothing here is shared with `src/`: not the grouping, not the names of sessions, not even the type of a time. Times are
 //! plain milliseconds, a session is a list of segments, and each answer is computed again from the whole input. Two parts:
 //!
-//! * this file, **the batch oracle**: given the set of accepted segments, sort and sweep. It knows no watermark, no
+//! * this file, **the batch oracle**: given the set of accepted segments, sort and sweep, which it shares with the audit. It knows no watermark, no
 //!   revision and no order of arrival, so it is what `docs/rules.md` calls the batch job;
 //! * [`model`], **the replay**: the rules of grouping read aloud, one after another, over lists. It says which segments are
 //!   accepted, and what each step publishes.
@@ -21,6 +21,9 @@ pub mod world;
 
 use std::collections::BTreeMap;
 use std::fmt;
+
+use livesession_audit::name;
+use livesession_audit::sweep::sweep;
 
 /// The durations and limits of the rules, in milliseconds.
 #[derive(Clone, Debug)]
@@ -85,24 +88,9 @@ pub fn hull(segments: &[Seg]) -> (i64, i64) {
     (start, end)
 }
 
-/// Groups the segments of one stream: sort by start, sweep, cut where the silence is longer than `gap`.
-pub fn group(mut segments: Vec<Seg>, gap: i64) -> Vec<Vec<Seg>> {
-    segments.sort();
-    let mut sessions: Vec<Vec<Seg>> = Vec::new();
-    let mut reach = 0;
-    for seg in segments {
-        match sessions.last_mut() {
-            Some(session) if seg.start - reach <= gap => {
-                reach = reach.max(seg.end);
-                session.push(seg);
-            }
-            _ => {
-                reach = seg.end;
-                sessions.push(vec![seg]);
-            }
-        }
-    }
-    sessions
+/// Groups the segments of one stream.
+pub fn group(segments: Vec<Seg>, gap: i64) -> Vec<Vec<Seg>> {
+    sweep(segments, gap, |seg| (seg.start, seg.end))
 }
 
 /// Groups a whole partition.
@@ -139,52 +127,7 @@ pub fn silences(session: &[Seg]) -> (i64, Vec<(i64, i64)>) {
 
 /// The name of the session of `seed` (rule: identity).
 pub fn session_id(seed: &Seg) -> String {
-    let namespace = *b"\x5b\x0c\x3a\x52\x8d\x0e\x5c\x7e\x9b\x43\x0f\x2f\x6a\x1d\x7e\x64";
-    let mut bytes = namespace.to_vec();
-    bytes.extend_from_slice(format!("{}\0{}\0{}", seed.stream, seed.file, seed.end).as_bytes());
-    let mut uuid = sha1(&bytes)[..16].to_vec();
-    uuid[6] = uuid[6] & 0x0f | 0x50;
-    uuid[8] = uuid[8] & 0x3f | 0x80;
-    let hex: String = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
-}
-
-/// SHA-1 as FIPS 180-4 writes it.
-fn sha1(bytes: &[u8]) -> [u8; 20] {
-    let mut state: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
-    let mut padded = bytes.to_vec();
-    padded.push(0x80);
-    while padded.len() % 64 != 56 {
-        padded.push(0);
-    }
-    padded.extend_from_slice(&(bytes.len() as u64 * 8).to_be_bytes());
-    for block in padded.chunks(64) {
-        let mut w: Vec<u32> =
-            block.chunks(4).map(|word| u32::from_be_bytes(word.try_into().expect("four bytes"))).collect();
-        for t in 16..80 {
-            let word: u32 = w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16];
-            w.push(word.rotate_left(1));
-        }
-        let [mut a, mut b, mut c, mut d, mut e] = state;
-        for (t, word) in w.iter().enumerate() {
-            let (f, k) = match t {
-                0..20 => ((b & c) | (!b & d), 0x5a82_7999),
-                20..40 => (b ^ c ^ d, 0x6ed9_eba1),
-                40..60 => ((b & c) | (b & d) | (c & d), 0x8f1b_bcdc),
-                _ => (b ^ c ^ d, 0xca62_c1d6_u32),
-            };
-            let next = a.rotate_left(5).wrapping_add(f).wrapping_add(e).wrapping_add(k).wrapping_add(*word);
-            (e, d, c, b, a) = (d, c, b.rotate_left(30), a, next);
-        }
-        for (sum, part) in state.iter_mut().zip([a, b, c, d, e]) {
-            *sum = sum.wrapping_add(part);
-        }
-    }
-    let mut digest = [0; 20];
-    for (bytes, word) in digest.chunks_mut(4).zip(state) {
-        bytes.copy_from_slice(&word.to_be_bytes());
-    }
-    digest
+    name::session_id(&seed.stream, &seed.file, seed.end)
 }
 
 /// A record of the output topic in plain values, comparable between the program and the oracle.
@@ -241,19 +184,5 @@ impl Record {
     /// The same without what depends on the order of arrival.
     pub fn content(&self) -> Record {
         Record { revision: 0, continues: None, cause: None, watermark: 0, ..self.clone() }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sha1_agrees_with_the_examples_of_the_standard() {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        assert_eq!(hex(&sha1(b"abc")), "a9993e364706816aba3e25717850c26c9cd0d89d");
-        assert_eq!(hex(&sha1(b"")), "da39a3ee5e6b4b0d3255bfef95601890afd80709");
-        let two_blocks = b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
-        assert_eq!(hex(&sha1(two_blocks)), "84983e441c3bd26ebaae4aa1f95129e5e54670f1");
     }
 }
