@@ -6,7 +6,7 @@
 use super::io::flags::AllSettings;
 use super::io::output::Output;
 use crate::config::{Loaded, SETTINGS, Value};
-use crate::deployment::{clients, sample};
+use crate::deployment::{Deployment, clients, sample};
 use crate::exit::{Exit, Failure};
 use crate::text::visible;
 
@@ -45,10 +45,10 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
             if json { show_json(&loaded, out)? } else { show_toml(&loaded, out)? }
         }
         Action::Check { online: is_online, settings } => {
-            let config = settings.load()?.config;
-            clients::check(&config)?;
+            let deployment = Deployment::new(settings.load()?)?;
+            clients::check(&deployment)?;
             if is_online {
-                sample::check(&config, out)?;
+                sample::check_online(&deployment, |line| out.line(line))?;
             }
             out.line(if is_online { "no problems" } else { "no problems in the configuration" })?;
         }

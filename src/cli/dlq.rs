@@ -1,40 +1,31 @@
 //! `livesession dlq`: the dead letters, listed, shown and sent back.
 //!
-//! `list` and `show` read; only `replay` writes. What has been replayed is remembered by Kafka, in the group
-//! `<application_id>-dlq-replay`: for each reason, the stretches of the topic that are settled ([`crate::dlq::replayed`] says why). So
+//! `list` and `show` read; only `replay` writes. Values are printed by `show` alone, because they may hold push secrets.
 //!
-//! * a filter passes over what it does not select, and a later replay finds it;
-//! * a replay that is killed and repeated sends nothing twice, because records and note are one transaction;
-//! * of two at once one goes on, and the other one stops with an error;
-//! * `list` says what waits.
-//!
-//! Brokers forget a group that has been still for a week (`offsets.retention.minutes`), and everything waits again. A
-//! notification that was accepted is then a duplicate, or late: no session changes.
-//!
-//! Values are printed by `show` alone, because they may hold push secrets.
-
-mod list;
+//! NDJSON is a contract: `partition offset written reason stage state replays source{topic partition offset time} group
+//! bytes`, and for `--count` `reason state letters`. A reason is null if the letter is foreign.
 
 use std::collections::BTreeMap;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::io::flags::AllSettings;
-use super::io::output::Output;
-use super::io::table::Style;
+use super::io::output::{Output, tell};
+use super::io::table::{Form, Rows, Style, json_line};
 use super::io::time::Offset;
-use crate::cli::topics::{self, ANSWER_TIMEOUT};
+use super::progress::Lines;
 use crate::clock;
-use crate::config::Config;
-use crate::deployment::startup::scan_failure;
-use crate::deployment::{clients, startup};
-use crate::dlq::replay;
-use crate::dlq::replayed::Ledger;
+use crate::deployment::Deployment;
+use crate::dlq::record::{Letter, State};
+use crate::dlq::replay::{self, LetterOutcome, Replayed};
+use crate::dlq::topic::DeadLetterTopic;
 use crate::exit::{Exit, Failure};
+use crate::text::visible;
 use livesession_formats::notification::Reason;
 use livesession_grouping::time::Timestamp;
-use livesession_kafka::scan::Scan;
-use livesession_kafka::settings::Settings;
+
+/// Stands for the reason of a foreign letter in tables.
+const NO_REASON: &str = "-";
 
 /// Lists, shows and replays dead letters.
 #[derive(clap::Args, Debug)]
@@ -116,90 +107,171 @@ impl Selection {
 pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
     match args.action {
         Action::List { count, limit, selection, style, settings } => {
-            let topic = Topic::open(&settings.load()?.config)?;
+            let topic = open(&settings)?;
             let since = selection.since(style.tz)?;
             if count {
-                list::count(&topic, &selection.reasons, since, &style, out)?;
+                count_letters(&topic, &selection.reasons, since, &style, out)?;
             } else {
-                list::list(&topic, &selection.reasons, since, limit, &style, out)?;
+                list(&topic, &selection.reasons, since, limit, &style, out)?;
             }
         }
         Action::Show { partition, offset, settings } => {
-            return list::show(&Topic::open(&settings.load()?.config)?, partition, offset, out);
+            show(&open(&settings)?, partition, offset, out)?;
         }
         Action::Replay { dry_run, limit, selection, style, settings } => {
             let since = selection.since(style.tz)?;
             let request = replay::Request { reasons: selection.reasons, since, limit, dry_run };
-            replay::run(settings.load()?.config, request, &style, out)?;
+            let deployment = Deployment::new(settings.load()?)?;
+            let replayed = replay::replay(&deployment, &request, progress())?;
+            // What was sent before a failure is wanted too.
+            write_replayed(&replayed, request.dry_run, &style, out)?;
+            replayed.ended?;
         }
     }
     Ok(Exit::Ok)
 }
 
-/// The dead-letter topic and its reader.
-pub struct Topic {
-    name: String,
-    partitions: i32,
-    scan: Scan,
+fn open(settings: &AllSettings) -> Result<DeadLetterTopic, Failure> {
+    DeadLetterTopic::open(&Deployment::new(settings.load()?)?)
 }
 
-impl Topic {
-    fn open(config: &Config) -> Result<Topic, Failure> {
-        let name = config.dead_letter_topic();
-        let partitions = count_partitions(config, &name, "topics.dead_letter")?;
-        let scan = Scan::new(&replay_settings(config)?, ANSWER_TIMEOUT).map_err(scan_failure)?;
-        Ok(Topic { name, partitions, scan })
+/// Returns what reports how far the topic is read.
+fn progress() -> impl FnMut(i32, i64) {
+    let mut lines = Lines::default();
+    move |partition, offset| lines.count(|read| format!("read {read} dead letters, now at {partition}/{offset}"))
+}
+
+/// Writes the newest letters, oldest of them first.
+fn list(
+    topic: &DeadLetterTopic,
+    reasons: &[Reason],
+    since: Option<Timestamp>,
+    limit: usize,
+    style: &Style,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let mut newest = BTreeMap::new();
+    let mut found = 0_u64;
+    topic.each(reasons, since, progress(), |letter| {
+        found += 1;
+        newest.insert((letter.written, letter.partition, letter.offset), letter);
+        if limit > 0 && newest.len() > limit {
+            newest.pop_first();
+        }
+    })?;
+    let form = style.form(out);
+    let header = ["written", "at", "reason", "state", "replays", "from", "bytes"];
+    let mut rows = Rows::new(form, &header);
+    for letter in newest.values() {
+        if form == Form::Ndjson {
+            json_line(&object(letter), out)?;
+        } else {
+            rows.push(row(letter, style));
+        }
     }
-}
-
-/// Returns how many partitions a topic has, which has to exist.
-pub fn count_partitions(config: &Config, name: &str, setting: &str) -> Result<i32, Failure> {
-    let found = topics::connect(config)?.topic(name).map_err(startup::admin_failure)?;
-    let missing = || {
-        let text = format!("topic {name} ({setting}) does not exist: correct it, or run livesession topics create");
-        Failure::new(Exit::Config, text)
-    };
-    Ok(i32::try_from(found.ok_or_else(missing)?.partitions).unwrap_or(i32::MAX))
-}
-
-/// Returns the settings of the clients that read dead letters: with a group and a transactional id of their own.
-pub fn replay_settings(config: &Config) -> Result<Settings, Failure> {
-    let mut settings = clients::settings(config, 0)?;
-    settings.group = format!("{}-dlq-replay", config.application_id);
-    settings.transactional_id.clone_from(&settings.group);
-    settings.group_instance_id = None;
-    Ok(settings)
-}
-
-/// Returns what the notes say has been replayed, by partition.
-pub fn ledgers(topic: &str, notes: impl IntoIterator<Item = (i32, String)>) -> Result<BTreeMap<i32, Ledger>, Failure> {
-    let mut ledgers = BTreeMap::new();
-    for (partition, note) in notes {
-        let ledger = Ledger::parse(&note).map_err(|problem| {
-            let text = format!(
-                "cannot read what has been replayed of {topic}/{partition}: {problem}; to begin anew, delete the group \
-                 with kafka-consumer-groups --delete"
-            );
-            Failure::new(Exit::Config, text)
-        })?;
-        ledgers.insert(partition, ledger);
+    rows.write(out)?;
+    if found > newest.len() as u64 {
+        out.flush()?;
+        tell(&format!("{} of {found} dead letters; --limit 0 lists all", newest.len()));
     }
-    Ok(ledgers)
+    Ok(())
 }
 
-/// Reads what the group has noted, for somebody who only looks.
-pub fn read_notes(scan: &Scan, topic: &str, partitions: i32) -> Result<BTreeMap<i32, String>, Failure> {
-    let all: Vec<i32> = (0..partitions).collect();
-    let committed = scan.committed(topic, &all).map_err(scan_failure)?;
-    Ok(committed.into_iter().map(|(partition, held)| (partition, held.note)).collect())
+fn object(letter: &Letter) -> serde_json::Value {
+    let (topic, partition, offset) = &letter.source;
+    serde_json::json!({
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "written": letter.written.map(|time| time.to_string()),
+        "reason": letter.reason.map(Reason::as_str),
+        "stage": letter.reason.map(Reason::stage),
+        "state": letter.state.as_str(),
+        "replays": letter.replays,
+        "source": {
+            "topic": topic,
+            "partition": partition,
+            "offset": offset,
+            "time": letter.source_time.map(|time| time.to_string()),
+        },
+        "group": letter.group,
+        "bytes": letter.bytes,
+    })
 }
 
-/// Returns from where to where a partition is to be read.
-pub fn stretch(scan: &Scan, topic: &str, partition: i32, since: Option<Timestamp>) -> Result<(i64, i64), Failure> {
-    let ends = scan.ends(topic, partition).map_err(scan_failure)?;
-    let from = match since {
-        None => ends.start,
-        Some(time) => scan.offset_at(topic, partition, time.as_ms()).map_err(scan_failure)?.unwrap_or(ends.end),
+fn row(letter: &Letter, style: &Style) -> Vec<String> {
+    let (topic, partition, offset) = &letter.source;
+    let number = |value: Option<i64>| value.map_or("?".to_owned(), |known| known.to_string());
+    vec![
+        letter.written.map_or("?".to_owned(), |time| style.tz.show(time)),
+        format!("{}/{}", letter.partition, letter.offset),
+        letter.reason.map_or(NO_REASON, Reason::as_str).to_owned(),
+        letter.state.as_str().to_owned(),
+        letter.replays.to_string(),
+        format!("{topic}/{}/{}", number(partition.map(i64::from)), number(*offset)),
+        letter.bytes.to_string(),
+    ]
+}
+
+/// Writes how many letters there are of each reason and state.
+fn count_letters(
+    topic: &DeadLetterTopic,
+    reasons: &[Reason],
+    since: Option<Timestamp>,
+    style: &Style,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let mut counts: BTreeMap<(Option<Reason>, State), u64> = BTreeMap::new();
+    topic.each(reasons, since, progress(), |letter| *counts.entry((letter.reason, letter.state)).or_default() += 1)?;
+    let form = style.form(out);
+    let mut rows = Rows::new(form, &["reason", "state", "letters"]);
+    for ((reason, state), letters) in counts {
+        let name = reason.map(Reason::as_str);
+        if form == Form::Ndjson {
+            let object = serde_json::json!({ "reason": name, "state": state.as_str(), "letters": letters });
+            json_line(&object, out)?;
+        } else {
+            rows.push(vec![name.unwrap_or(NO_REASON).to_owned(), state.as_str().to_owned(), letters.to_string()]);
+        }
+    }
+    rows.write(out)
+}
+
+/// Writes one letter whole.
+fn show(topic: &DeadLetterTopic, partition: i32, offset: i64, out: &mut Output) -> Result<(), Failure> {
+    let Some(line) = topic.find(partition, offset)? else {
+        let message = format!("there is no dead letter at {partition}/{offset} in {}", topic.name());
+        return Err(Failure::new(Exit::NotFound, message));
     };
-    Ok((from.max(ends.start), ends.end))
+    if out.is_terminal() { out.line(&visible(String::from_utf8_lossy(&line).trim_end())) } else { out.bytes(&line) }
+}
+
+/// Writes a line for every reason that there was.
+fn write_replayed(replayed: &Replayed, dry_run: bool, style: &Style, out: &mut Output) -> Result<(), Failure> {
+    let counts = &replayed.counts;
+    let sent = if dry_run { "would_replay" } else { "replayed" };
+    let columns = [
+        (sent, LetterOutcome::Sent),
+        ("earlier", LetterOutcome::Earlier),
+        ("exhausted", LetterOutcome::Exhausted),
+        ("cut", LetterOutcome::Cut),
+        ("not_asked", LetterOutcome::NotAsked),
+    ];
+    let form = style.form(out);
+    let header: Vec<&'static str> = std::iter::once("reason").chain(columns.map(|(name, _)| name)).collect();
+    let mut rows = Rows::new(form, &header);
+    let mut reasons: Vec<Option<Reason>> = counts.keys().map(|(reason, _)| *reason).collect();
+    reasons.dedup();
+    for reason in reasons {
+        let name = reason.map(Reason::as_str);
+        let numbers = columns.map(|(column, outcome)| (column, counts.get(&(reason, outcome)).copied().unwrap_or(0)));
+        if form == Form::Ndjson {
+            let mut object = serde_json::Map::from_iter([("reason".to_owned(), name.into())]);
+            object.extend(numbers.map(|(column, number)| (column.to_owned(), number.into())));
+            json_line(&object, out)?;
+        } else {
+            let cells = std::iter::once(name.unwrap_or(NO_REASON).to_owned());
+            rows.push(cells.chain(numbers.map(|(_, number)| number.to_string())).collect());
+        }
+    }
+    rows.write(out)
 }

@@ -7,20 +7,14 @@ mod verify;
 
 use livesession_formats::time::parse_span;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use super::io::flags::AllSettings;
 use super::io::output::Output;
 use super::io::table::{IndexFile, Style};
-use super::run;
 use crate::clock;
-use crate::config::Config;
-use crate::deployment::indexing::{self, Indexing};
+use crate::deployment::{Deployment, assembly};
 use crate::exit::{Exit, Failure};
-use crate::health::Health;
-use crate::service::logging;
-use crate::service::serve::{self, Service};
+use crate::service::{logging, serve};
 use livesession_grouping::time::{Millis, Timestamp};
 use livesession_index as index;
 use livesession_index::Writer;
@@ -100,22 +94,9 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
 
 /// Indexes and serves HTTP until told to stop. Runs whatever `index.enabled` says, which is about `run`.
 fn serve_index(settings: &AllSettings) -> Result<Exit, Failure> {
-    let config = settings.load()?.config;
-    logging::init(config.log_format, &config.log_filter)?;
-    serve::run(move || prepare(&config))
-}
-
-fn prepare(config: &Config) -> Result<Service, Failure> {
-    indexing::check_file(config)?;
-    let metrics = Arc::new(run::metrics(config));
-    let health = Arc::new(Health::new(&metrics, 0, true, clock::now()));
-    let stop = Arc::new(AtomicBool::new(false));
-    let Some(shown) = health.index() else {
-        return Err(Failure::new(Exit::Software, "the health of an indexer has no index"));
-    };
-    let Indexing { index, site } = Indexing::new(config, &metrics, shown, &stop)?;
-    let (listen, shutdown_timeout) = (config.http.listen, config.shutdown_timeout);
-    Ok(Service { listen, shutdown_timeout, metrics, health, site, stop, loops: vec![index] })
+    let deployment = Deployment::new(settings.load()?)?;
+    logging::init(deployment.config().log_format, &deployment.config().log_filter)?;
+    serve::run(move || assembly::indexer(&deployment))
 }
 
 fn prune(

@@ -8,23 +8,12 @@
 
 mod print;
 
-use std::thread;
-use std::time::Duration;
-
 use super::io::flags::AllSettings;
 use super::io::output::Output;
-use crate::clock;
-use crate::config::Config;
-use crate::deployment::check;
-use crate::deployment::topics::{self as plan, DEFAULT_MAX_MESSAGE_BYTES, InputFacts};
-use crate::deployment::{clients, startup};
+use crate::deployment::Deployment;
+use crate::deployment::create::{self, TopicOutcome};
+use crate::deployment::topics::NewTopicSettings;
 use crate::exit::{Exit, Failure};
-use livesession_kafka::admin::{Admin, Creation, NewTopicSettings};
-
-/// How long each question to a broker may take.
-pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often is looked whether all brokers know of a new topic.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Prints or makes the topics that a worker needs.
 #[derive(clap::Args, Debug)]
@@ -86,97 +75,37 @@ struct Shape {
     with_input: bool,
 }
 
+impl From<Shape> for create::Shape {
+    fn from(shape: Shape) -> create::Shape {
+        let Shape { partitions, replication, with_input } = shape;
+        create::Shape { partitions, replicas: replication, with_input }
+    }
+}
+
 /// Runs the command.
 pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
     match args.action {
         Action::Print { form, strimzi_cluster, shape, settings } => {
-            let config = settings.load()?.config;
-            let input = match shape.partitions {
-                Some(partitions) => InputFacts { partitions, max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES },
-                None => input_facts(&config, &connect(&config)?, shape)?,
-            };
-            let topics = plan::plan(&config, input, shape.replication, shape.with_input);
+            let deployment = Deployment::new(settings.load()?)?;
+            let topics = create::plan(&deployment, shape.into())?;
             match form {
-                Form::KafkaTopics => print::kafka_topics(&config, &topics, out)?,
+                Form::KafkaTopics => print::kafka_topics(deployment.config(), &topics, out)?,
                 Form::Strimzi => print::strimzi(&strimzi_cluster, &topics, out)?,
             }
         }
         Action::Create { dry_run, shape, settings } => {
-            let config = settings.load()?.config;
-            let admin = connect(&config)?;
-            let input = input_facts(&config, &admin, shape)?;
-            let topics = plan::plan(&config, input, shape.replication, shape.with_input);
-            if dry_run { rehearse(&config, &admin, &topics, out)? } else { create(&config, &admin, &topics, out)? }
+            let deployment = Deployment::new(settings.load()?)?;
+            let tell = |topic: &NewTopicSettings, outcome: TopicOutcome| {
+                print::outcome(topic, outcome, out)?;
+                // Each topic shows when it is made.
+                out.flush()
+            };
+            if dry_run {
+                create::rehearse(&deployment, shape.into(), tell)?;
+            } else {
+                create::create(&deployment, shape.into(), tell)?;
+            }
         }
     }
     Ok(Exit::Ok)
-}
-
-/// Creates a client for questions about topics.
-pub fn connect(config: &Config) -> Result<Admin, Failure> {
-    Admin::new(&clients::settings(config, 0)?, ANSWER_TIMEOUT).map_err(startup::admin_failure)
-}
-
-/// Returns what the input is like, or is going to be like.
-fn input_facts(config: &Config, admin: &Admin, shape: Shape) -> Result<InputFacts, Failure> {
-    let name = &config.topics.input;
-    let found = admin.topic(name).map_err(startup::admin_failure)?;
-    match (found, shape.partitions) {
-        (Some(topic), Some(asked)) if topic.partitions != asked => Err(Failure::new(
-            Exit::Config,
-            format!(
-                "topic {name} (topics.input) has {} partitions, not {asked}: leave --partitions out",
-                topic.partitions
-            ),
-        )),
-        (Some(topic), _) => Ok(InputFacts {
-            partitions: topic.partitions,
-            max_message_bytes: check::max_message_bytes(&topic).unwrap_or(DEFAULT_MAX_MESSAGE_BYTES),
-        }),
-        (None, Some(partitions)) if shape.with_input => {
-            Ok(InputFacts { partitions, max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES })
-        }
-        (None, _) => Err(Failure::new(
-            Exit::Config,
-            format!(
-                "topic {name} (topics.input) does not exist: correct topics.input, or add --with-input --partitions N"
-            ),
-        )),
-    }
-}
-
-/// Says what [`create`] would do, and what it would leave wrong.
-fn rehearse(config: &Config, admin: &Admin, topics: &[NewTopicSettings], out: &mut Output) -> Result<(), Failure> {
-    let mut found = check::look(config, admin).map_err(startup::admin_failure)?;
-    for topic in topics {
-        let exists = found.iter().any(|entry| entry.name == topic.name && entry.topic.is_some());
-        if exists { print::exists(topic, out)? } else { print::made(topic, "would_create", out)? }
-    }
-    // A missing input has failed before, and everything else that is missing would be made.
-    found.retain(|entry| entry.topic.is_some());
-    tell_problems(config, &found)
-}
-
-fn create(config: &Config, admin: &Admin, topics: &[NewTopicSettings], out: &mut Output) -> Result<(), Failure> {
-    for topic in topics {
-        match admin.create(topic).map_err(startup::admin_failure)? {
-            Creation::Created => print::made(topic, "created", out)?,
-            Creation::Existed => print::exists(topic, out)?,
-        }
-    }
-    out.flush()?;
-    // Brokers hear of a new topic a moment later than the controller.
-    let deadline = clock::instant() + ANSWER_TIMEOUT;
-    loop {
-        let found = check::look(config, admin).map_err(startup::admin_failure)?;
-        if found.iter().all(|entry| entry.topic.is_some()) || clock::instant() >= deadline {
-            return tell_problems(config, &found);
-        }
-        thread::park_timeout(LOOK_EVERY);
-    }
-}
-
-fn tell_problems(config: &Config, found: &[check::Found]) -> Result<(), Failure> {
-    let problems = check::problems(config, found);
-    if problems.is_empty() { Ok(()) } else { Err(startup::topics_failure(&problems)) }
 }

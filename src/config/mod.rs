@@ -5,9 +5,10 @@
 //!  model              layers                                      check                     problem
 //! ```
 //!
-//! A leaf: knows time and the grouping rules, and neither Kafka nor the wire format. Reads files and no environment: the
-//! command line hands in what it found ([`Sources`]), so that tests need no process of their own. `${…}` is not expanded, and
-//! secrets are named by file, so that a configuration can be shown to anybody.
+//! Knows the grouping rules and the size of a session record, and not Kafka: `deployment` adds what librdkafka says about its
+//! own settings ([`Checked::add`]), so that all problems are reported at once. Reads files and no environment: the command
+//! line hands in what it found ([`Sources`]), so that tests need no process of their own. `${…}` is not expanded, and secrets
+//! are named by file, so that a configuration can be shown to anybody.
 //!
 //! Own layering rather than a library, because every value keeps its origin, every problem is reported in one go, and an
 //! unknown name is an error in all three layers; that is most of the work anyway.
@@ -30,7 +31,7 @@ pub use choices::{LogFormat, SaslMechanism, SecurityProtocol, Start, StreamKey};
 pub use layers::{DEFAULT_FILE, FILE_VARIABLE, Flag, PREFIX, Sources, variable_name};
 pub use model::{Client, Config, Grouping, Http, Index, Input, Kafka, Output, PasswordError, Topics};
 pub use problem::{Origin, Problem, Problems};
-pub use properties::{FileError, Properties, is_secret};
+pub use properties::{FileError, Files, Properties, is_secret};
 pub use settings::{RENAMED, Renamed, SETTINGS, Setting};
 pub use value::{Bytes, Field, Kind, Value};
 
@@ -61,7 +62,16 @@ impl Scope {
 #[derive(Debug)]
 pub struct Loaded {
     pub config: Config,
+    /// Read when the configuration was checked, in [`Scope::All`]; empty in the others.
+    pub files: Files,
     origins: BTreeMap<&'static str, Origin>,
+}
+
+impl From<Config> for Loaded {
+    /// Takes a configuration as it is, with defaults only as origins, and reads no files.
+    fn from(config: Config) -> Loaded {
+        Loaded { config, files: Files::default(), origins: BTreeMap::new() }
+    }
 }
 
 impl Loaded {
@@ -71,47 +81,61 @@ impl Loaded {
     }
 }
 
-/// What other modules know and a leaf cannot ask them.
-#[derive(Clone, Copy)]
-pub struct Knowledge {
-    /// How large the record of a session at its limits (segments, bytes of text) can get.
-    pub worst_case_bytes: fn(u32, u64) -> u64,
-    /// What is wrong with a log filter, if anything.
-    pub log_filter_fault: fn(&str) -> Option<String>,
-    /// What is wrong with a setting of librdkafka (name, value): unknown, out of range, or not to be set by hand. Must not
-    /// quote a secret.
-    pub property_fault: fn(&str, &str) -> Option<String>,
+/// A configuration that was read and checked, together with everything that is wrong with it so far.
+#[derive(Debug)]
+pub struct Checked {
+    loaded: Loaded,
+    problems: Vec<Problem>,
 }
 
-/// Reads all layers and checks the result.
+/// Reads all layers and checks the result, as far as this module can.
 ///
-/// # Errors
-///
-/// Everything that is wrong within the scope. A file that cannot be read, unknown names and broken TOML are in every scope:
-/// nobody knows what they meant.
-pub fn load(sources: &Sources, scope: Scope, knowledge: Knowledge) -> Result<Loaded, Problems> {
+/// A file that cannot be read, unknown names and broken TOML are problems in every scope: what they meant is not known.
+pub fn check(sources: &Sources, scope: Scope) -> Checked {
     let layered = layers::read(sources);
-    let checker = match scope {
+    let Checker { findings, files, .. } = match scope {
         Scope::Grouping => Checker::grouping(&layered.config, &layered.unreadable),
         Scope::Index => Checker::index(&layered.config, &layered.unreadable),
-        Scope::All => Checker::all(&layered.config, &layered.unreadable, knowledge),
+        Scope::All => Checker::all(&layered.config, &layered.unreadable),
     };
     let mut problems = layered.problems;
     problems.retain(|problem| Setting::find(&problem.setting).is_none_or(|known| scope.has(known.section())));
-    for finding in checker.findings {
-        let origin = |setting: &str| layered.origins.get(setting).cloned().unwrap_or(Origin::Default);
-        let others = finding.settings[1..].iter().map(|setting| ((*setting).to_owned(), origin(setting)));
-        problems.push(Problem {
-            setting: finding.settings[0].to_owned(),
-            origin: Some(origin(finding.settings[0])),
+    let loaded = Loaded { config: layered.config, files, origins: layered.origins };
+    let mut checked = Checked { loaded, problems };
+    for finding in findings {
+        checked.add(&finding.settings, finding.text, finding.repair);
+    }
+    checked
+}
+
+impl Checked {
+    pub fn config(&self) -> &Config {
+        &self.loaded.config
+    }
+
+    pub fn files(&self) -> &Files {
+        &self.loaded.files
+    }
+
+    /// Adds a problem of `settings[0]`, which was compared with the others.
+    pub fn add(&mut self, settings: &[&str], text: impl Into<String>, repair: impl Into<String>) {
+        let Some((setting, others)) = settings.split_first() else { return };
+        let others = others.iter().map(|other| ((*other).to_owned(), self.loaded.origin(other)));
+        self.problems.push(Problem {
+            setting: (*setting).to_owned(),
+            origin: Some(self.loaded.origin(setting)),
             others: others.filter(|(_, origin)| *origin != Origin::Default).collect(),
-            text: finding.text,
-            repair: finding.repair,
+            text: text.into(),
+            repair: repair.into(),
         });
     }
-    if problems.is_empty() {
-        Ok(Loaded { config: layered.config, origins: layered.origins })
-    } else {
-        Err(Problems(problems))
+
+    /// Returns the configuration, if nothing is wrong with it.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong within the scope.
+    pub fn finish(self) -> Result<Loaded, Problems> {
+        if self.problems.is_empty() { Ok(self.loaded) } else { Err(Problems(self.problems)) }
     }
 }

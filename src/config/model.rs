@@ -14,7 +14,7 @@ use livesession_grouping::policy::{Override, Settings};
 use livesession_grouping::time::Millis;
 
 use super::choices::{LogFormat, SaslMechanism, SecurityProtocol, Start, StreamKey};
-use super::properties::{self, Properties};
+use super::properties::Properties;
 use super::value::Bytes;
 
 /// All settings of the program.
@@ -315,28 +315,11 @@ impl Kafka {
         Ok(Some(SecretString::from(password)))
     }
 
-    /// Returns what is passed to every client: `properties_file`, overlaid with `[kafka.properties]`.
-    pub fn shared_properties(&self) -> Result<Properties, properties::FileError> {
-        let mut shared = match &self.properties_file {
-            Some(path) => properties::read_file(path)?,
-            None => Properties::default(),
-        };
+    /// Returns what is passed to every client: what `properties_file` holds, overlaid with `[kafka.properties]`.
+    pub fn shared_properties(&self, from_file: &Properties) -> Properties {
+        let mut shared = from_file.clone();
         shared.extend(&self.properties);
-        Ok(shared)
-    }
-
-    /// Returns what is passed to consumers.
-    pub fn consumer_properties(&self) -> Result<Properties, properties::FileError> {
-        let mut all = self.shared_properties()?;
-        all.extend(&self.consumer.properties);
-        Ok(all)
-    }
-
-    /// Returns what is passed to producers.
-    pub fn producer_properties(&self) -> Result<Properties, properties::FileError> {
-        let mut all = self.shared_properties()?;
-        all.extend(&self.producer.properties);
-        Ok(all)
+        shared
     }
 }
 

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::exit::{Exit, Failure};
 use crate::text;
 
 /// Where the value of a setting comes from.
@@ -90,6 +91,14 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
+
+impl From<Problems> for Failure {
+    /// Wrong flags alone are a wrong command line; anything else is a wrong configuration.
+    fn from(problems: Problems) -> Failure {
+        let exit = if problems.only_flags() { Exit::Usage } else { Exit::Config };
+        Failure::new(exit, problems.to_string())
+    }
+}
 
 /// Returns the known name that was probably meant.
 ///

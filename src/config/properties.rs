@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use livesession_grouping::policy::Override;
 use livesession_grouping::time::Millis;
+use secrecy::SecretString;
 
 use super::problem::nearest;
 use super::value::{Field, Kind, Value};
@@ -114,6 +115,15 @@ pub enum FileError {
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("{}:{line} has no `=`", path.display())]
     Malformed { path: PathBuf, line: usize },
+}
+
+/// What the files hold that a configuration names, read once.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// What `kafka.password_file` holds, without its line end.
+    pub password: Option<SecretString>,
+    /// What `kafka.properties_file` holds.
+    pub properties: Properties,
 }
 
 /// Reads a file in the format of `kcat -F`: `name=value` lines, blank lines, and comments that begin with `#`.

@@ -32,14 +32,6 @@ impl Drop for Folder {
     }
 }
 
-fn knowledge() -> Knowledge {
-    Knowledge {
-        worst_case_bytes: |segments, bytes| u64::from(segments) * 512 + bytes,
-        log_filter_fault: |_| None,
-        property_fault: |_, _| None,
-    }
-}
-
 fn try_load(
     file: Option<&Path>,
     environment: &[(&str, &str)],
@@ -54,7 +46,7 @@ fn try_load(
             .map(|(setting, text)| Flag { setting, spelling: (*setting).to_owned(), text: (*text).to_owned() })
             .collect(),
     };
-    load(&sources, Scope::All, knowledge())
+    check(&sources, Scope::All).finish()
 }
 
 /// Returns the problems of a file, each as its line.
@@ -152,7 +144,7 @@ fn the_file_is_named_by_flag_then_environment_then_default_place() {
         environment: if variable { vec![(FILE_VARIABLE.into(), written[1].clone().into())] } else { Vec::new() },
         flags: Vec::new(),
     };
-    let workers = |sources| load(&sources, Scope::All, knowledge()).unwrap().config.workers;
+    let workers = |sources| check(&sources, Scope::All).finish().unwrap().config.workers;
     assert_eq!(workers(sources(true, true, &written[2])), 1);
     assert_eq!(workers(sources(false, true, &written[2])), 2);
     assert_eq!(workers(sources(false, false, &written[2])), 3);
@@ -201,7 +193,7 @@ fn overrides_and_properties_come_from_a_file_only() {
     let text = "[[grouping.override]]\nstreams = \"a/*\"\ngap = \"10m\"\n[kafka.properties]\nfetch.min.bytes = 1\n";
     let loaded = try_load(Some(&folder.write("a.toml", text)), &[], &[]).unwrap();
     assert_eq!(loaded.config.grouping_settings().overrides.len(), 1);
-    assert_eq!(loaded.config.kafka.consumer_properties().unwrap().get("fetch.min.bytes"), Some("1"));
+    assert_eq!(loaded.config.kafka.shared_properties(&loaded.files.properties).get("fetch.min.bytes"), Some("1"));
     let problems = try_load(None, &[("LIVESESSION__KAFKA__PROPERTIES", "a=b")], &[]).unwrap_err();
     assert!(problems.to_string().contains("can be set in a file only"), "{problems}");
 }
@@ -225,7 +217,7 @@ fn an_upper_layer_mends_what_a_lower_one_has_broken_for_checks_but_not_for_the_r
 
 fn load_file(folder: &Folder, scope: Scope, text: &str) -> Result<Loaded, Problems> {
     let sources = Sources { file: Some(folder.write("a.toml", text)), ..Sources::default() };
-    load(&sources, scope, knowledge())
+    check(&sources, scope).finish()
 }
 
 #[test]

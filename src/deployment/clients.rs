@@ -1,30 +1,65 @@
-//! From the configuration to what the Kafka clients of one worker are told.
+//! The settings of Kafka clients, made from the configuration, and what an error of a client means for a command.
 //!
-//! `config` and `kafka` do not know each other; this is where they meet, for every command that talks to Kafka. It reads the
-//! files that hold secrets, so their content lives no longer than the clients' settings do.
+//! `config` and `kafka` do not know each other; this is where they meet.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::config::{self, Config, Problem, Problems, Properties};
+use super::settings::Deployment;
+use crate::config::{self, Loaded, Problem, Problems, Properties, Scope, Sources};
 use crate::exit::{Exit, Failure};
-use livesession_kafka::settings::{SecurityProtocol, Settings};
+use livesession_kafka::admin::{self, Admin};
+use livesession_kafka::scan;
+use livesession_kafka::settings::{SecurityProtocol, Settings, property_problem};
+use livesession_kafka::{Cause, tail};
+
+/// How long each answer of a broker may take for a command that asks about topics, or reads some records.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where Linux tells the name of the host.
 const HOSTNAME_FILE: &str = "/proc/sys/kernel/hostname";
+
+/// Reads and checks a configuration, and asks librdkafka about the settings that pass through to it.
+///
+/// # Errors
+///
+/// Everything that is wrong within the scope.
+pub fn load(sources: &Sources, scope: Scope) -> Result<Loaded, Problems> {
+    let mut checked = config::check(sources, scope);
+    if scope == Scope::All {
+        for (setting, text) in property_problems(&checked.config().kafka, &checked.files().properties) {
+            checked.add(&[setting], text, "");
+        }
+    }
+    checked.finish()
+}
+
+/// Returns what librdkafka does not know, what is out of range, and what is not to be set by hand: the setting that holds it
+/// and a text that quotes no secret.
+fn property_problems(kafka: &config::Kafka, from_file: &Properties) -> Vec<(&'static str, String)> {
+    let passed = [
+        ("kafka.properties_file", from_file),
+        ("kafka.properties", &kafka.properties),
+        ("kafka.consumer.properties", &kafka.consumer.properties),
+        ("kafka.producer.properties", &kafka.producer.properties),
+    ];
+    let problem = |(name, value)| property_problem(name, value).map(|found| format!("`{name}`: {}", found.problem));
+    let problems = passed
+        .into_iter()
+        .flat_map(|(setting, properties)| properties.iter().filter_map(problem).map(move |text| (setting, text)));
+    problems.collect()
+}
 
 /// Returns the settings of the clients of one worker thread; `slot` counts them from 0.
 ///
 /// # Errors
 ///
-/// Exit 78 if a file cannot be read, or if no transactional id can be made up.
-pub fn settings(config: &Config, slot: u32) -> Result<Settings, Failure> {
+/// Exit 78 if a path is not UTF-8, or if no transactional id can be made up.
+pub fn settings(deployment: &Deployment, slot: u32) -> Result<Settings, Failure> {
+    let (config, files) = (deployment.config(), deployment.files());
     let hostname = if config.transactional_id.is_some() { String::new() } else { hostname()? };
     let kafka = &config.kafka;
-    let unusable =
-        |error: config::FileError| Failure::caused_by(Exit::Config, "cannot use kafka.properties_file", error);
-    let password =
-        kafka.password().map_err(|error| Failure::caused_by(Exit::Config, "cannot use kafka.password_file", error))?;
     let mut settings =
         Settings::new(&kafka.brokers.join(","), &config.application_id, &config.transactional_id(slot, &hostname));
     settings.security_protocol = match kafka.security_protocol {
@@ -35,7 +70,7 @@ pub fn settings(config: &Config, slot: u32) -> Result<Settings, Failure> {
     };
     settings.sasl_mechanism = kafka.sasl_mechanism.map_or("", config::SaslMechanism::as_str).to_owned();
     settings.username = kafka.username.clone().unwrap_or_default();
-    settings.password = password;
+    settings.password.clone_from(&files.password);
     settings.ca_file = path_text("kafka.ca_file", kafka.ca_file.as_deref())?;
     settings.certificate_file = path_text("kafka.certificate_file", kafka.certificate_file.as_deref())?;
     settings.key_file = path_text("kafka.key_file", kafka.key_file.as_deref())?;
@@ -44,7 +79,7 @@ pub fn settings(config: &Config, slot: u32) -> Result<Settings, Failure> {
     settings.session_timeout = kafka.session_timeout.into();
     settings.max_poll_interval = kafka.max_poll_interval.into();
     settings.max_record_bytes = u32::try_from(config.output.max_record_bytes.0).unwrap_or(u32::MAX);
-    settings.properties = owned(&kafka.shared_properties().map_err(unusable)?);
+    settings.properties = owned(&kafka.shared_properties(&files.properties));
     settings.consumer_properties = owned(&kafka.consumer.properties);
     settings.producer_properties = owned(&kafka.producer.properties);
     Ok(settings)
@@ -57,8 +92,8 @@ pub fn settings(config: &Config, slot: u32) -> Result<Settings, Failure> {
 /// # Errors
 ///
 /// Exit 78 with every problem at once.
-pub fn check(config: &Config) -> Result<(), Failure> {
-    let found = settings(config, 0)?.check().err().unwrap_or_default();
+pub fn check(deployment: &Deployment) -> Result<(), Failure> {
+    let found = settings(deployment, 0)?.check().err().unwrap_or_default();
     if found.is_empty() {
         return Ok(());
     }
@@ -70,6 +105,54 @@ pub fn check(config: &Config) -> Result<(), Failure> {
         repair: String::new(),
     });
     Err(Failure::from(Problems(problems.collect())))
+}
+
+/// Creates a client that asks about topics.
+///
+/// # Errors
+///
+/// As [`settings`], and exit 78 for settings that no client can be created with.
+pub fn connect(deployment: &Deployment) -> Result<Admin, Failure> {
+    Admin::new(&settings(deployment, 0)?, ANSWER_TIMEOUT).map_err(admin_failure)
+}
+
+/// Returns how a command ends that got no answer about topics.
+pub fn admin_failure(error: admin::Error) -> Failure {
+    match error {
+        admin::Error::Away { .. } => unavailable(error),
+        admin::Error::Refused { .. } | admin::Error::Impossible { .. } => rejected(error),
+    }
+}
+
+/// Returns how a command ends that could not read a partition.
+pub fn scan_failure(error: scan::Error) -> Failure {
+    match error {
+        scan::Error::Away { .. } => unavailable(error),
+        scan::Error::Refused { .. } => rejected(error),
+        scan::Error::Gone { .. } => {
+            Failure::caused_by(Exit::TempFail, "records were deleted before they were read: run it again", error)
+        }
+    }
+}
+
+/// Returns how a command ends that could not learn what a topic is.
+pub fn tail_failure(error: tail::Error) -> Failure {
+    match error {
+        tail::Error::Away { .. } => unavailable(error),
+        tail::Error::Missing { .. } | tail::Error::Refused { .. } => rejected(error),
+        tail::Error::Moved { .. } => {
+            Failure::caused_by(Exit::TempFail, "records were deleted before they were read: run it again", error)
+        }
+        tail::Error::Rebuild { .. } => Failure::caused_by(Exit::Software, "the Kafka client is unusable", error),
+    }
+}
+
+fn unavailable(error: impl Into<Cause>) -> Failure {
+    Failure::caused_by(Exit::Unavailable, "Kafka did not answer", error)
+}
+
+fn rejected(error: impl Into<Cause>) -> Failure {
+    Failure::caused_by(Exit::Config, "Kafka rejected the request", error)
 }
 
 /// Returns the name of this host, by which a worker finds its own transactions again after a restart.
@@ -96,12 +179,16 @@ fn owned(properties: &Properties) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Bytes;
+    use crate::config::{Bytes, Config};
+
+    fn deployment(config: Config) -> Deployment {
+        Deployment::new(config.into()).unwrap()
+    }
 
     #[test]
     fn defaults_agree_with_those_of_the_clients() {
         let config = Config { transactional_id: Some("t".to_owned()), ..Config::default() };
-        let made = settings(&config, 3).unwrap();
+        let made = settings(&deployment(config), 3).unwrap();
         let plain = Settings::new("localhost:9092", "livesession", "t-3");
         assert_eq!(made.transactional_id, "t-3");
         assert_eq!(made.max_record_bytes, 2 << 20);
@@ -122,13 +209,44 @@ mod tests {
         config.kafka.properties.insert("client.rack", "a");
         config.kafka.producer.properties.insert("linger.ms", "7");
         config.output.max_record_bytes = Bytes(5_000_000);
-        let made = settings(&config, 0).unwrap();
+        let made = settings(&deployment(config), 0).unwrap();
         assert_eq!(made.security_protocol, SecurityProtocol::SaslSsl);
         assert_eq!((made.sasl_mechanism.as_str(), made.username.as_str()), ("SCRAM-SHA-512", "me"));
         assert_eq!((made.ca_file.as_deref(), made.group_instance_id.as_deref()), (Some("ca.pem"), Some("g-0")));
         assert_eq!(made.properties, [("client.rack".to_owned(), "a".to_owned())]);
         assert_eq!(made.producer_properties, [("linger.ms".to_owned(), "7".to_owned())]);
         assert_eq!(made.max_record_bytes, 5_000_000);
+    }
+
+    #[test]
+    fn protected_and_unknown_properties_are_told_by_the_setting_that_holds_them() {
+        let mut kafka = Config::default().kafka;
+        kafka.properties.insert("acks", "1");
+        kafka.properties.insert("client.rack", "a");
+        kafka.consumer.properties.insert("no.such.name", "hunter2");
+        kafka.producer.properties.insert("transactional.id", "mine");
+        let mut from_file = Properties::default();
+        from_file.insert("linger.ms", "soon");
+        let problems = property_problems(&kafka, &from_file);
+        let settings: Vec<&str> = problems.iter().map(|(setting, _)| *setting).collect();
+        assert_eq!(
+            settings,
+            ["kafka.properties_file", "kafka.properties", "kafka.consumer.properties", "kafka.producer.properties"]
+        );
+        let texts: String = problems.into_iter().map(|(_, text)| text).collect();
+        assert!(texts.contains("`acks`: cannot be set") && !texts.contains("hunter2"), "{texts}");
+    }
+
+    #[test]
+    fn problems_of_properties_are_told_with_all_others() {
+        let path = std::env::temp_dir().join(format!("livesession-clients-{}.toml", std::process::id()));
+        fs::write(&path, "workers = 0\n[kafka.properties]\nacks = 1\n").unwrap();
+        let sources = Sources { file: Some(path.clone()), ..Sources::default() };
+        let problems = load(&sources, Scope::All).unwrap_err();
+        assert!(load(&sources, Scope::Grouping).is_ok(), "a command without Kafka does not mind");
+        fs::remove_file(&path).unwrap();
+        let settings: Vec<&str> = problems.0.iter().map(|problem| problem.setting.as_str()).collect();
+        assert_eq!(settings, ["workers", "kafka.properties"]);
     }
 
     #[test]

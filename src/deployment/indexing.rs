@@ -1,4 +1,4 @@
-//! The indexer as a part of a service, for `run` and `index`: its settings, its loop, its HTTP side, its exit codes.
+//! The indexer as a part of a service: its settings, its loop, its HTTP side.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use axum::Router;
 
 use super::clients;
-use crate::config::Config;
+use super::settings::Deployment;
 use crate::exit::{Exit, Failure};
 use crate::health;
 use crate::http::api::Store;
@@ -15,7 +15,7 @@ use crate::indexer::{self, Settings, Thread};
 use crate::metrics::Metrics;
 use crate::service::serve::Loop;
 use livesession_index as index;
-use livesession_index::{Freshness, Origin, Writer};
+use livesession_index::{Freshness, Writer};
 
 /// The indexer of a process.
 pub struct Indexing {
@@ -27,33 +27,29 @@ pub struct Indexing {
 impl Indexing {
     /// Puts the indexer together. Nothing starts and nothing connects.
     pub fn new(
-        config: &Config,
+        deployment: &Deployment,
         metrics: &Arc<Metrics>,
         health: &Arc<health::Index>,
         stop: &Arc<AtomicBool>,
     ) -> Result<Indexing, Failure> {
+        let config = deployment.config();
         let freshness = Arc::new(Freshness::default());
         let store = Store::new(config.index.path.clone(), Arc::clone(&freshness));
         let thread = Thread {
             settings: Settings {
                 path: config.index.path.clone(),
-                origin: origin(config),
+                origin: deployment.origin(),
                 retention: config.index.retention,
             },
-            kafka: clients::settings(config, 0)?,
+            kafka: clients::settings(deployment, 0)?,
             metrics: Arc::clone(metrics),
             health: Arc::clone(health),
             freshness,
             stop: Arc::clone(stop),
         };
-        let index = Loop { name: "index".to_owned(), run: Box::new(move || thread.run().map_err(failure)) };
+        let index = Loop { name: "index".to_owned(), run: Box::new(move || Ok(thread.run()?)) };
         Ok(Indexing { index, site: config.http.api.then(|| site::router(store)) })
     }
-}
-
-/// Returns what the index is an index of.
-pub fn origin(config: &Config) -> Origin {
-    Origin { topic: config.topics.output.clone(), source_topic: config.topics.input.clone() }
 }
 
 /// Makes sure, before anything starts, that the index can be written; makes it if it is not there.
@@ -61,8 +57,8 @@ pub fn origin(config: &Config) -> Origin {
 /// # Errors
 ///
 /// Exit 74 for the disk, 78 for a file that is not ours; a lock alone is no reason, since the indexer waits for it.
-pub fn check_file(config: &Config) -> Result<(), Failure> {
-    match Writer::open(&config.index.path, &origin(config)) {
+pub fn check_file(deployment: &Deployment) -> Result<(), Failure> {
+    match Writer::open(&deployment.config().index.path, &deployment.origin()) {
         Ok(_) | Err(index::Error::Busy { .. }) => Ok(()),
         Err(error @ index::Error::OtherTopic { what: "source_topic", .. }) => {
             let message = "cannot keep an index of another input: set topics.input back, or use a new application_id, output \
@@ -72,22 +68,7 @@ pub fn check_file(config: &Config) -> Result<(), Failure> {
         Err(error) => {
             let why = indexer::Failure::from(error);
             let message = "cannot keep an index: correct index.path, or set index.enabled to false";
-            Err(Failure::caused_by(exit_of(&why), message, why))
+            Err(Failure::caused_by(why.exit(), message, why))
         }
-    }
-}
-
-/// Returns how the process ends when the indexer could not go on.
-pub fn failure(failure: indexer::Failure) -> Failure {
-    Failure::caused_by(exit_of(&failure), "indexer stopped", failure)
-}
-
-fn exit_of(failure: &indexer::Failure) -> Exit {
-    use indexer::Failure as Why;
-    match failure {
-        Why::Away { .. } => Exit::Unavailable,
-        Why::Refused { .. } | Why::Topic { .. } | Why::Twin { .. } | Why::Config { .. } => Exit::Config,
-        Why::Disk { .. } => Exit::IoErr,
-        Why::Record { .. } | Why::Defect { .. } => Exit::Software,
     }
 }

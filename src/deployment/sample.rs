@@ -18,15 +18,13 @@ use std::collections::BTreeMap;
 
 use super::capacity::{Rate, estimate};
 use super::check::{self, Problem};
+use super::clients::{self, ANSWER_TIMEOUT, scan_failure};
+use super::settings::Deployment;
+use super::state;
 use super::topics::Role;
-use super::{clients, startup, state};
-use crate::cli::group::Setup;
-use crate::cli::io::output::Output;
-use crate::cli::topics::{self, ANSWER_TIMEOUT};
-use crate::config::Config;
 use crate::exit::Failure;
 use crate::text::count;
-use livesession_formats::notification::{Decoder, Notification, Reason, Rules};
+use livesession_formats::notification::{Decoder, Notification, Reason};
 use livesession_grouping::time::Timestamp;
 use livesession_kafka::scan::{self, Scan};
 
@@ -35,31 +33,30 @@ const SAMPLE: i64 = 1_000;
 /// The fewest of a partition, however many partitions there are.
 const FEWEST_OF_A_PARTITION: i64 = 10;
 
-/// Checks a configuration against its brokers; writes what was found.
+/// Checks a configuration against its brokers; `tell` gets what was found, line by line.
 ///
 /// # Errors
 ///
-/// Exit 69 if nobody answers, 78 with every problem at once if there is any.
-pub fn check(config: &Config, out: &mut Output) -> Result<(), Failure> {
-    let Setup { rules, policy, .. } = Setup::new(config)?;
-    let found = check::look(config, &topics::connect(config)?).map_err(startup::admin_failure)?;
+/// Exit 69 if nobody answers, 78 with every problem at once if there is any; that of `tell`.
+pub fn check_online(deployment: &Deployment, mut tell: impl FnMut(&str) -> Result<(), Failure>) -> Result<(), Failure> {
+    let config = deployment.config();
+    let found = check::look(config, &clients::connect(deployment)?).map_err(clients::admin_failure)?;
     let mut problems = check::problems(config, &found);
     for entry in &found {
         if let Some(topic) = &entry.topic {
-            let (partitions, replicas) = (topic.partitions, topic.replicas);
-            let text = format!("{}: {}, {}", entry.name, count(partitions, "partition"), count(replicas, "replica"));
-            out.line(&format!("{} {text}", entry.role.setting()))?;
+            let (partitions, replicas) = (count(topic.partitions, "partition"), count(topic.replicas, "replica"));
+            tell(&format!("{} {}: {partitions}, {replicas}", entry.role.setting(), entry.name))?;
         }
     }
     if problems.is_empty() {
-        problems.extend(state::problems(config)?);
+        problems.extend(state::problems(deployment)?);
     }
     if let Some(input) = check::topic(&found, Role::Input) {
-        out.line(&capacity(input.partitions, config.workers))?;
-        match sample(config, rules, input.partitions) {
+        tell(&capacity(input.partitions, config.workers))?;
+        match sample(deployment, input.partitions) {
             Ok(sample) => {
-                out.line(&sample.summary())?;
-                out.line(&estimate(&policy, &sample.rates).to_string())?;
+                tell(&sample.summary())?;
+                tell(&estimate(deployment.policy(), &sample.rates).to_string())?;
                 problems.extend(sample.problems(&config.topics.input));
             }
             Err(error) if problems.is_empty() => return Err(error),
@@ -71,7 +68,7 @@ pub fn check(config: &Config, out: &mut Output) -> Result<(), Failure> {
             }),
         }
     }
-    if problems.is_empty() { Ok(()) } else { Err(startup::topics_failure(&problems)) }
+    if problems.is_empty() { Ok(()) } else { Err(check::topics_failure(&problems)) }
 }
 
 /// Says how far more workers would help.
@@ -102,13 +99,14 @@ struct Sample {
 }
 
 /// Reads the newest records of the input.
-fn sample(config: &Config, rules: Rules, partitions: u32) -> Result<Sample, Failure> {
-    let scan = Scan::new(&clients::settings(config, 0)?, ANSWER_TIMEOUT).map_err(startup::scan_failure)?;
+fn sample(deployment: &Deployment, partitions: u32) -> Result<Sample, Failure> {
+    let scan = Scan::new(&clients::settings(deployment, 0)?, ANSWER_TIMEOUT).map_err(scan_failure)?;
+    let input = deployment.topics().input.as_str();
     let share = (SAMPLE / i64::from(partitions.max(1))).max(FEWEST_OF_A_PARTITION);
-    let mut decoder = Decoder::new(rules);
+    let mut decoder = Decoder::new(deployment.rules());
     let mut sample = Sample::default();
     for partition in 0..i32::try_from(partitions).unwrap_or(i32::MAX) {
-        sample.read(&scan, &mut decoder, (&config.topics.input, partition), share).map_err(startup::scan_failure)?;
+        sample.read(&scan, &mut decoder, (input, partition), share).map_err(scan_failure)?;
     }
     Ok(sample)
 }

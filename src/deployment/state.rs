@@ -5,12 +5,12 @@
 //! ones. So all partitions are asked first, by whoever starts.
 
 use super::check::Problem;
+use super::settings::Deployment;
 use super::topic::Topic;
-use crate::cli::run;
-use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::partition::{self, Partition, RestoreError};
 use livesession_formats::changelog::{self, MARKER_KEY, Marker, Reducer};
+use livesession_grouping::{Clock, Outlook};
 use livesession_kafka::LogEnds;
 
 /// How many of the newest offsets are looked through for a marker first: it ends each transaction.
@@ -24,7 +24,7 @@ const LOOK_BACK: i64 = 16;
 /// # Errors
 ///
 /// As those of [`Topic`]; exit 70 for a record that cannot be read.
-pub fn reduce(topic: &Topic, partition: i32) -> Result<Reducer, Failure> {
+fn reduce(topic: &Topic, partition: i32) -> Result<Reducer, Failure> {
     let mut reducer = Reducer::default();
     let Some(ends) = topic.ends.get(&partition) else { return Ok(reducer) };
     topic.begin(partition, ends.start, ends.end)?;
@@ -50,6 +50,16 @@ fn unreadable(topic: &Topic, partition: i32, error: changelog::Error) -> Failure
     )
 }
 
+/// Builds the state of a partition; `None` if it has none.
+fn restore(topic: &Topic, partition: i32, deployment: &Deployment) -> Result<Option<Partition>, Failure> {
+    let unreadable = |error: RestoreError| {
+        let exit = if matches!(error, RestoreError::UnsafeChange(_)) { Exit::Config } else { Exit::Software };
+        Failure::caused_by(exit, format!("cannot read the state of partition {partition} in {}", topic.name), error)
+    };
+    let key_parts = deployment.rules().key_parts;
+    Partition::restore(deployment.policy().clone(), key_parts, reduce(topic, partition)?).map_err(unreadable)
+}
+
 /// Returns why the configuration cannot go on with what the changelog holds, by partition.
 ///
 /// A partition whose newest marker has the same settings costs a look at its end; another one is read whole, which is the
@@ -58,9 +68,9 @@ fn unreadable(topic: &Topic, partition: i32, error: changelog::Error) -> Failure
 /// # Errors
 ///
 /// As [`reduce`].
-pub fn problems(config: &Config) -> Result<Vec<Problem>, Failure> {
-    let (policy, key_parts) = (run::policy(config)?, run::key_parts(config));
-    let topic = Topic::open(config, &config.changelog_topic())?;
+pub fn problems(deployment: &Deployment) -> Result<Vec<Problem>, Failure> {
+    let (policy, key_parts) = (deployment.policy(), deployment.rules().key_parts);
+    let topic = Topic::open(deployment, &deployment.topics().changelog)?;
     let mut problems = Vec::new();
     for (partition, ends) in &topic.ends {
         let Some(marker) = newest_marker(&topic, *partition, *ends)? else { continue };
@@ -79,6 +89,33 @@ pub fn problems(config: &Config) -> Result<Vec<Problem>, Failure> {
         }
     }
     Ok(problems)
+}
+
+/// An open session, and what it waits for.
+pub struct Open {
+    pub partition: i32,
+    /// The clock of the partition; `None` if it has not begun.
+    pub clock: Option<Clock>,
+    pub outlook: Outlook,
+}
+
+/// Returns the open sessions of every partition, or of one stream, as the workers have committed them.
+///
+/// Each state is built as a worker would build it. Joins no group, so it disturbs nobody.
+///
+/// # Errors
+///
+/// As [`reduce`]; exit 78 for a state that forbids the settings.
+pub fn open_sessions(deployment: &Deployment, stream: Option<&str>) -> Result<Vec<Open>, Failure> {
+    let topic = Topic::open(deployment, &deployment.topics().changelog)?;
+    let mut open = Vec::new();
+    for partition in topic.ends.keys().copied() {
+        let Some(state) = restore(&topic, partition, deployment)? else { continue };
+        let wanted = |outlook: &Outlook| stream.is_none_or(|stream| *outlook.session.stream == *stream);
+        let outlooks = state.grouper().outlook().into_iter().filter(wanted);
+        open.extend(outlooks.map(|outlook| Open { partition, clock: state.clock(), outlook }));
+    }
+    Ok(open)
 }
 
 /// Returns the newest marker of a partition; `None` if it has none.

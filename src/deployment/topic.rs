@@ -1,21 +1,21 @@
-//! The sessions topic as a whole, for commands that compare the index with it or fill it anew.
+//! A topic of ours as a whole, sessions or changelog, for commands that read all of it.
 //!
-//! Reads what is committed, partition by partition, up to an end that was taken before: such a command ends although sessions
-//! are published meanwhile.
+//! Reads what is committed, partition by partition, up to an end that was taken before: such a command ends although records
+//! are written meanwhile.
 
 use std::collections::btree_map::BTreeMap;
 use std::time::Duration;
 
-use super::clients;
-use crate::config::Config;
-use crate::exit::{Exit, Failure};
+use super::clients::{self, scan_failure, tail_failure};
+use super::settings::Deployment;
+use crate::exit::Failure;
 use crate::indexer::Read;
 use livesession_kafka::LogEnds;
-use livesession_kafka::scan::{self, Scan};
-use livesession_kafka::tail::{self, Tail};
+use livesession_kafka::scan::Scan;
+use livesession_kafka::tail::Tail;
 
 /// How long an answer, and the next record, may take.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A topic, its id, and how far its partitions go.
 pub struct Topic {
@@ -26,9 +26,13 @@ pub struct Topic {
 }
 
 impl Topic {
-    /// Asks for the sessions topic of a configuration.
-    pub fn open(config: &Config, name: &str) -> Result<Topic, Failure> {
-        let kafka = clients::settings(config, 0)?;
+    /// Asks the cluster for a topic of a deployment.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`clients::tail_failure`] and [`clients::scan_failure`].
+    pub fn open(deployment: &Deployment, name: &str) -> Result<Topic, Failure> {
+        let kafka = clients::settings(deployment, 0)?;
         let description = Tail::new(&kafka, name).and_then(|tail| tail.describe(PATIENCE)).map_err(tail_failure)?;
         let scan = Scan::new(&kafka, PATIENCE).map_err(scan_failure)?;
         let mut ends = BTreeMap::new();
@@ -54,23 +58,4 @@ impl Topic {
         let read = Read { partition: record.partition(), offset: record.offset(), value: record.value() };
         Ok(Some(each(read, record.key())))
     }
-}
-
-fn tail_failure(error: tail::Error) -> Failure {
-    let exit = match error {
-        tail::Error::Away { .. } => Exit::Unavailable,
-        tail::Error::Missing { .. } | tail::Error::Refused { .. } => Exit::Config,
-        tail::Error::Moved { .. } => Exit::TempFail,
-        tail::Error::Rebuild { .. } => Exit::Software,
-    };
-    Failure::caused_by(exit, "Kafka does not answer as it should", error)
-}
-
-fn scan_failure(error: scan::Error) -> Failure {
-    let exit = match error {
-        scan::Error::Away { .. } => Exit::Unavailable,
-        scan::Error::Refused { .. } => Exit::Config,
-        scan::Error::Gone { .. } => Exit::TempFail,
-    };
-    Failure::caused_by(exit, "Kafka does not answer as it should", error)
 }

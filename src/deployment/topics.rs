@@ -1,7 +1,7 @@
 //! Which topics a deployment needs, and how each is made.
 //!
 //! One table for `topics create`, `topics print` and the checks at start, so that what is made is what is asked for. Says
-//! nothing to a broker; [`super::check`] compares, [`super`] makes.
+//! nothing to a broker; [`super::check`] compares, [`super::create`] makes.
 //!
 //! | topic | policy | kept | largest record |
 //! | --- | --- | --- | --- |
@@ -23,7 +23,7 @@
 
 use crate::config::Config;
 use livesession_formats::dead_letter;
-use livesession_kafka::admin::NewTopicSettings;
+pub use livesession_kafka::admin::NewTopicSettings;
 
 /// Kafka's own default of `max.message.bytes`, for an input that is not there yet.
 pub const DEFAULT_MAX_MESSAGE_BYTES: u64 = 1_048_588;

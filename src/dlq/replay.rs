@@ -1,4 +1,4 @@
-//! `dlq replay`: dead letters back to the input, each once.
+//! The replay: dead letters back to the input, each once.
 //!
 //! ```text
 //! for every partition:
@@ -17,15 +17,12 @@ use std::time::Instant;
 
 use super::record::{Letter, State, split_headers};
 use super::replayed::{Ledger, MAX_NOTE_BYTES};
-use crate::cli::dlq::{count_partitions, ledgers, read_notes, replay_settings, stretch};
-use crate::cli::io::output::Output;
-use crate::cli::io::table::{Form, Rows, Style, json_line};
-use crate::cli::progress::Lines;
-use crate::cli::topics::ANSWER_TIMEOUT;
+use super::topic::{count_partitions, ledgers, read_notes, replay_settings, stretch};
 use crate::clock;
-use crate::config::Config;
-use crate::deployment::startup::scan_failure;
+use crate::deployment::Deployment;
+use crate::deployment::clients::{ANSWER_TIMEOUT, scan_failure};
 use crate::exit::{Exit, Failure};
+use crate::worker::Topics;
 use livesession_formats::dead_letter;
 use livesession_formats::notification::Reason;
 use livesession_grouping::time::Timestamp;
@@ -48,7 +45,7 @@ pub struct Request {
 
 /// What became of a letter in this replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Outcome {
+pub enum LetterOutcome {
     Sent,
     /// An earlier replay sent it.
     Earlier,
@@ -59,50 +56,60 @@ enum Outcome {
     NotAsked,
 }
 
-/// Runs the command.
-pub fn run(config: Config, request: Request, style: &Style, out: &mut Output) -> Result<(), Failure> {
-    let topic = config.dead_letter_topic();
-    let partitions = count_partitions(&config, &topic, "topics.dead_letter")?;
-    let input_partitions = count_partitions(&config, &config.topics.input, "topics.input")?;
-    let settings = replay_settings(&config)?;
+/// What a replay has done.
+pub struct Replayed {
+    /// Dead letters that were sent and committed, or passed over, by reason.
+    pub counts: BTreeMap<(Option<Reason>, LetterOutcome), u64>,
+    /// How it ended; what was committed before a failure stays, and is counted.
+    pub ended: Result<(), Failure>,
+}
+
+/// Replays dead letters; `progress` gets partition and offset of each record that was read.
+///
+/// # Errors
+///
+/// Nothing was replayed: exit 69 if Kafka does not answer, 78 if a topic is missing or another replay has taken over.
+pub fn replay(deployment: &Deployment, request: &Request, progress: impl FnMut(i32, i64)) -> Result<Replayed, Failure> {
+    let Topics { input, dead_letter: topic, .. } = deployment.topics();
+    let partitions = count_partitions(deployment, topic, "topics.dead_letter")?;
+    let input_partitions = count_partitions(deployment, input, "topics.input")?;
+    let settings = replay_settings(deployment)?;
     let reasons = match request.reasons.as_slice() {
         [] => Reason::ALL.into_iter().filter(|reason| *reason != Reason::Late).collect(),
         asked => asked.to_vec(),
     };
     let mut pass = Pass {
-        topic: &topic,
-        application_id: &config.application_id,
-        input: &config.topics.input,
+        topic,
+        application_id: &deployment.config().application_id,
+        input,
         input_partitions,
         reasons,
         since: request.since,
         left: request.limit.unwrap_or(u64::MAX),
         counts: BTreeMap::new(),
-        progress: Lines::default(),
+        progress,
     };
-    let result = if request.dry_run {
+    let ended = if request.dry_run {
         let scan = Scan::new(&settings, ANSWER_TIMEOUT).map_err(scan_failure)?;
-        let notes = read_notes(&scan, &topic, partitions)?;
+        let notes = read_notes(&scan, topic, partitions)?;
         pass.run(&scan, None, notes)
     } else {
-        let replay = Replay::connect(&settings, &topic, ANSWER_TIMEOUT).map_err(replay_failure)?;
+        let replay = Replay::connect(&settings, topic, ANSWER_TIMEOUT).map_err(replay_failure)?;
         let all: Vec<i32> = (0..partitions).collect();
         let notes = replay.notes(&all).map_err(replay_failure)?;
-        let result = pass.run(replay.scan(), Some(&replay), notes);
-        if result.is_err() {
+        let ended = pass.run(replay.scan(), Some(&replay), notes);
+        if ended.is_err() {
             // Readers of the input wait for an open transaction. That it could not be aborted adds nothing to the first
             // failure: the broker, or the next replay, does it.
             let _ = replay.abort();
         }
-        result
+        ended
     };
-    // What was sent before a failure is wanted too.
-    write(&pass.counts, request.dry_run, style, out)?;
-    result
+    Ok(Replayed { counts: pass.counts, ended })
 }
 
 /// One pass over all partitions.
-struct Pass<'a> {
+struct Pass<'a, P> {
     topic: &'a str,
     application_id: &'a str,
     input: &'a str,
@@ -112,8 +119,8 @@ struct Pass<'a> {
     /// How many may still be sent.
     left: u64,
     /// Of what was committed, or only passed over.
-    counts: BTreeMap<(Option<Reason>, Outcome), u64>,
-    progress: Lines,
+    counts: BTreeMap<(Option<Reason>, LetterOutcome), u64>,
+    progress: P,
 }
 
 /// What an open transaction has sent.
@@ -135,7 +142,7 @@ impl Batch {
     }
 }
 
-impl Pass<'_> {
+impl<P: FnMut(i32, i64)> Pass<'_, P> {
     /// Replays all partitions; without `replay` it only counts.
     fn run(&mut self, scan: &Scan, replay: Option<&Replay>, notes: BTreeMap<i32, String>) -> Result<(), Failure> {
         for (partition, ledger) in ledgers(self.topic, notes)? {
@@ -159,17 +166,16 @@ impl Pass<'_> {
         scan.begin(self.topic, partition, from, end).map_err(scan_failure)?;
         let mut batch = Batch::default();
         while let Some(record) = scan.next().map_err(scan_failure)? {
-            let offset = record.offset();
-            self.progress.count(|read| format!("read {read} dead letters, now at {partition}/{offset}"));
+            (self.progress)(partition, record.offset());
             let letter = Letter::read(&record, &ledger);
             let outcome = self.outcome(&letter);
             let next = record.offset() + 1;
             match (outcome, letter.reason, replay) {
-                (Outcome::Sent, Some(reason), Some(replay)) => {
+                (LetterOutcome::Sent, Some(reason), Some(replay)) => {
                     self.send(replay, &record, &letter, reason, &mut batch)?;
                     self.left -= 1;
                 }
-                (Outcome::Sent, ..) => {
+                (LetterOutcome::Sent, ..) => {
                     self.count(letter.reason, outcome, 1);
                     self.left -= 1;
                 }
@@ -191,16 +197,16 @@ impl Pass<'_> {
         }
     }
 
-    fn outcome(&self, letter: &Letter) -> Outcome {
+    fn outcome(&self, letter: &Letter) -> LetterOutcome {
         let is_asked =
             letter.reason.is_some_and(|reason| self.reasons.contains(&reason)) && letter.group == self.application_id;
         match letter.state {
-            _ if !is_asked => Outcome::NotAsked,
-            State::Waiting => Outcome::Sent,
-            State::Replayed => Outcome::Earlier,
-            State::Exhausted => Outcome::Exhausted,
-            State::Cut => Outcome::Cut,
-            State::Foreign => Outcome::NotAsked,
+            _ if !is_asked => LetterOutcome::NotAsked,
+            State::Waiting => LetterOutcome::Sent,
+            State::Replayed => LetterOutcome::Earlier,
+            State::Exhausted => LetterOutcome::Exhausted,
+            State::Cut => LetterOutcome::Cut,
+            State::Foreign => LetterOutcome::NotAsked,
         }
     }
 
@@ -274,49 +280,14 @@ impl Pass<'_> {
         self.settle(ledger, from, to);
         replay.commit(partition, to, &ledger.note()).map_err(replay_failure)?;
         for (reason, letters) in std::mem::take(batch).counts {
-            self.count(Some(reason), Outcome::Sent, letters);
+            self.count(Some(reason), LetterOutcome::Sent, letters);
         }
         Ok(())
     }
 
-    fn count(&mut self, reason: Option<Reason>, outcome: Outcome, letters: u64) {
+    fn count(&mut self, reason: Option<Reason>, outcome: LetterOutcome, letters: u64) {
         *self.counts.entry((reason, outcome)).or_default() += letters;
     }
-}
-
-/// Writes a line for every reason that there was.
-fn write(
-    counts: &BTreeMap<(Option<Reason>, Outcome), u64>,
-    dry_run: bool,
-    style: &Style,
-    out: &mut Output,
-) -> Result<(), Failure> {
-    let sent = if dry_run { "would_replay" } else { "replayed" };
-    let columns = [
-        (sent, Outcome::Sent),
-        ("earlier", Outcome::Earlier),
-        ("exhausted", Outcome::Exhausted),
-        ("cut", Outcome::Cut),
-        ("not_asked", Outcome::NotAsked),
-    ];
-    let form = style.form(out);
-    let header: Vec<&'static str> = std::iter::once("reason").chain(columns.map(|(name, _)| name)).collect();
-    let mut rows = Rows::new(form, &header);
-    let mut reasons: Vec<Option<Reason>> = counts.keys().map(|(reason, _)| *reason).collect();
-    reasons.dedup();
-    for reason in reasons {
-        let name = reason.map(Reason::as_str);
-        let numbers = columns.map(|(column, outcome)| (column, counts.get(&(reason, outcome)).copied().unwrap_or(0)));
-        if form == Form::Ndjson {
-            let mut object = serde_json::Map::from_iter([("reason".to_owned(), name.into())]);
-            object.extend(numbers.map(|(column, number)| (column.to_owned(), number.into())));
-            json_line(&object, out)?;
-        } else {
-            let cells = std::iter::once(name.unwrap_or("-").to_owned());
-            rows.push(cells.chain(numbers.map(|(_, number)| number.to_string())).collect());
-        }
-    }
-    rows.write(out)
 }
 
 /// Returns how a replay ends that could not go on; what was committed before stays.
@@ -333,7 +304,7 @@ fn replay_failure(error: replay::Error) -> Failure {
             (Exit::Unavailable, "could not replay: run it again, nothing is sent twice")
         }
         replay::Error::Write(Write::Fenced { .. }) => (Exit::Config, TAKEN),
-        replay::Error::Write(Write::Refused { .. }) => (Exit::Config, "Kafka does not do what was asked"),
+        replay::Error::Write(Write::Refused { .. }) => (Exit::Config, "Kafka rejected the request"),
         replay::Error::Write(Write::Stop { .. }) => (Exit::Software, "cannot replay"),
     };
     Failure::caused_by(exit, text, error)

@@ -1,6 +1,7 @@
 //! Why an indexer ends, by what is done then.
 
 use super::place::Misfit;
+use crate::exit::{self, Exit};
 use livesession_formats::session;
 use livesession_index as index;
 use livesession_kafka::tail;
@@ -104,4 +105,25 @@ impl From<index::Error> for Failure {
 pub(super) fn may_pass(error: &index::Error) -> bool {
     use index::Error;
     matches!(error, Error::Busy { .. } | Error::Full { .. } | Error::Io { .. })
+}
+
+impl Failure {
+    /// Returns how a process ends because of it.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Failure::Away { .. } => Exit::Unavailable,
+            Failure::Refused { .. } | Failure::Topic { .. } | Failure::Twin { .. } | Failure::Config { .. } => {
+                Exit::Config
+            }
+            Failure::Disk { .. } => Exit::IoErr,
+            Failure::Record { .. } | Failure::Defect { .. } => Exit::Software,
+        }
+    }
+}
+
+impl From<Failure> for exit::Failure {
+    /// Says how the process ends when an indexer gives up.
+    fn from(failure: Failure) -> exit::Failure {
+        exit::Failure::caused_by(failure.exit(), "indexer stopped", failure)
+    }
 }

@@ -49,11 +49,6 @@ fn is_json(format: LogFormat, is_terminal: bool) -> bool {
     }
 }
 
-/// Returns what is wrong with a filter, or `None`.
-pub fn filter_fault(filter: &str) -> Option<String> {
-    EnvFilter::try_new(filter).err().map(|error| format!("cannot read {filter:?}: {error}"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read;
@@ -95,11 +90,5 @@ mod tests {
         ] {
             assert_eq!(is_json(format, is_terminal), expected, "{}", format.as_str());
         }
-    }
-
-    #[test]
-    fn a_filter_is_read_or_refused() {
-        assert_eq!(filter_fault("info,livesession=debug"), None);
-        assert!(filter_fault("livesession=loud").is_some());
     }
 }

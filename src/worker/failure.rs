@@ -1,5 +1,6 @@
 //! Why a worker ends, by what is done then.
 
+use crate::exit::{self, Exit};
 use crate::partition::RestoreError;
 use livesession_kafka::{consumer, restore, transaction};
 
@@ -96,5 +97,20 @@ impl From<restore::Error> for Failure {
             restore::Error::Rebuild { .. } => Failure::Rebuild { source: error.into() },
             restore::Error::Stop { partition, .. } => Failure::State { partition, problem: error.to_string() },
         }
+    }
+}
+
+impl From<Failure> for exit::Failure {
+    /// Says how the process ends when a worker gives up.
+    fn from(failure: Failure) -> exit::Failure {
+        let exit = match &failure {
+            Failure::Away { .. } | Failure::Rebuild { .. } => Exit::Unavailable,
+            Failure::Fenced { .. } | Failure::Refused { .. } => Exit::Config,
+            Failure::Restore { source, .. } if matches!(**source, RestoreError::UnsafeChange(_)) => Exit::Config,
+            Failure::Input { .. } | Failure::State { .. } | Failure::Restore { .. } | Failure::Defect { .. } => {
+                Exit::Software
+            }
+        };
+        exit::Failure::caused_by(exit, "worker stopped", failure)
     }
 }

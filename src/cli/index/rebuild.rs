@@ -3,7 +3,7 @@
 use crate::cli::io::flags::AllSettings;
 use crate::cli::io::output::Output;
 use crate::cli::progress::Lines;
-use crate::deployment::indexing;
+use crate::deployment::Deployment;
 use crate::deployment::topic::Topic;
 use crate::exit::{Exit, Failure};
 use crate::indexer::Batch;
@@ -13,9 +13,9 @@ use livesession_index::{Advance, Rebuild};
 ///
 /// The index is as it was until everything was read. A running indexer notices and goes on where the new filling ends.
 pub fn run(settings: &AllSettings, yes: bool, out: &mut Output) -> Result<Exit, Failure> {
-    let config = settings.load()?.config;
-    let path = &config.index.path;
-    let topic = Topic::open(&config, &config.topics.output)?;
+    let deployment = Deployment::new(settings.load()?)?;
+    let path = &deployment.config().index.path;
+    let topic = Topic::open(&deployment, &deployment.topics().output)?;
     if topic.is_cut() && path.exists() && !yes {
         let cut: Vec<String> = topic
             .ends
@@ -31,13 +31,13 @@ pub fn run(settings: &AllSettings, yes: bool, out: &mut Output) -> Result<Exit, 
         );
         return Err(Failure::new(Exit::Usage, message));
     }
-    let mut rebuild = Rebuild::begin(path, &indexing::origin(&config))?;
+    let mut rebuild = Rebuild::begin(path, &deployment.origin())?;
     let mut progress = Lines::default();
     let (mut batch, mut sessions) = (Batch::default(), 0);
     for (partition, ends) in &topic.ends {
         topic.begin(*partition, ends.start, ends.end)?;
         while let Some(pushed) = topic.next(|read, _| batch.push(&topic.name, read))? {
-            pushed.map_err(indexing::failure)?;
+            pushed.map_err(Failure::from)?;
             progress.count(|records| format!("rebuilding the index: {records} records"));
             if batch.is_full() {
                 sessions = rebuild.writer().apply(batch.records(), &[])?.change;

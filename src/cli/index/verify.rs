@@ -16,7 +16,7 @@ use crate::cli::io::output::{Output, tell};
 use crate::cli::io::table::{Form, Rows, Style, json_line};
 use crate::cli::progress::Lines;
 use crate::clock;
-use crate::deployment::indexing;
+use crate::deployment::Deployment;
 use crate::deployment::topic::Topic;
 use crate::exit::{Exit, Failure};
 use crate::indexer::{self, Batch, Read};
@@ -37,12 +37,13 @@ type Stretch = (i32, i64, i64);
 
 /// Runs the command: exit 1 if there is any difference.
 pub fn run(settings: &AllSettings, style: &Style, out: &mut Output) -> Result<Exit, Failure> {
-    let config = settings.load()?.config;
+    let deployment = Deployment::new(settings.load()?)?;
+    let config = deployment.config();
     let mut reader = Reader::open(&config.index.path)?;
     let view = reader.long_view()?;
-    view.check(&indexing::origin(&config))?;
+    view.check(&deployment.origin())?;
     // After the view: the ends of the topic are then behind all that it can show, however fast an indexer runs.
-    let topic = Topic::open(&config, &config.topics.output)?;
+    let topic = Topic::open(&deployment, &deployment.topics().output)?;
     let places = indexer::places(&topic.name, &topic.id, &view.offsets()?, &topic.ends)
         .map_err(|misfit| Failure::caused_by(Exit::NotFound, "the index is not of this topic as it is now", misfit))?;
     let stretches: Vec<Stretch> = places
@@ -141,7 +142,7 @@ impl Newest<'_> {
 }
 
 fn rows(topic: &Topic, read: Read<'_>) -> Result<Record, Failure> {
-    Batch::read(&topic.name, read).map_err(indexing::failure)
+    Batch::read(&topic.name, read).map_err(Failure::from)
 }
 
 fn print(differences: &[Difference], style: &Style, out: &mut Output) -> Result<(), Failure> {

@@ -11,11 +11,9 @@ use std::sync::LazyLock;
 use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
-use crate::config::{self, Config, DEFAULT_FILE, Flag, Kind, Knowledge, Loaded, Problems, Scope, Setting, Sources};
-use crate::exit::{Exit, Failure};
-use crate::service::logging;
-use livesession_formats::session::worst_case_bytes;
-use livesession_kafka::settings::property_problem;
+use crate::config::{self, Config, DEFAULT_FILE, Flag, Kind, Loaded, Scope, Setting, Sources};
+use crate::deployment;
+use crate::exit::Failure;
 
 const FILE_FLAG: &str = "config";
 
@@ -84,12 +82,7 @@ impl Given {
             environment: std::env::vars_os().collect(),
             flags: self.flags.clone(),
         };
-        let knowledge = Knowledge {
-            worst_case_bytes,
-            log_filter_fault: logging::filter_fault,
-            property_fault: |name, value| property_problem(name, value).map(|found| found.problem),
-        };
-        config::load(&sources, scope, knowledge).map_err(Failure::from)
+        Ok(deployment::load(&sources, scope)?)
     }
 
     fn from_matches(matches: &ArgMatches, rows: &[Spelled]) -> Given {
@@ -105,14 +98,6 @@ impl Given {
             }
         }
         Given { file: matches.get_one::<PathBuf>(FILE_FLAG).cloned(), flags }
-    }
-}
-
-impl From<Problems> for Failure {
-    /// Wrong flags alone are a wrong command line; anything else is a wrong configuration.
-    fn from(problems: Problems) -> Failure {
-        let exit = if problems.only_flags() { Exit::Usage } else { Exit::Config };
-        Failure::new(exit, problems.to_string())
     }
 }
 

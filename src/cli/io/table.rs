@@ -13,12 +13,11 @@ use serde::Serialize;
 
 use super::output::Output;
 use super::time::Offset;
-use crate::config::{self, DEFAULT_FILE, Knowledge, Scope, Sources};
+use crate::config::{self, DEFAULT_FILE, Scope, Sources};
+use crate::deployment;
 use crate::exit::{Exit, Failure};
 use crate::projection;
-use crate::service::logging;
 use crate::text::visible;
-use livesession_formats::session::worst_case_bytes;
 use livesession_index as index;
 use livesession_index::Reader;
 
@@ -52,9 +51,7 @@ impl IndexFile {
             environment: std::env::vars_os().collect(),
             flags: Vec::new(),
         };
-        let knowledge =
-            Knowledge { worst_case_bytes, log_filter_fault: logging::filter_fault, property_fault: |_, _| None };
-        Ok(config::load(&sources, Scope::Index, knowledge)?.config)
+        Ok(deployment::load(&sources, Scope::Index)?.config)
     }
 
     /// Opens the index for reading.

@@ -1,23 +1,18 @@
 //! `livesession sessions open`: which sessions are open, why, and when each closes at the earliest.
 //!
-//! Asks the changelog, which holds what the workers have committed; joins no group, so it disturbs nobody. The state is built
-//! as a worker would build it, and asked what it waits for.
+//! Asks the changelog, which holds what the workers have committed.
 
 use serde::Serialize;
 
 use crate::cli::io::flags::AllSettings;
 use crate::cli::io::output::{Output, tell};
 use crate::cli::io::table::{Form, Rows, Style, json_line};
-use crate::cli::run;
-use crate::config::Config;
-use crate::deployment::state;
-use crate::deployment::topic::Topic;
+use crate::deployment::{Deployment, state};
 use crate::exit::{Exit, Failure};
-use crate::partition::{Partition, RestoreError};
 use crate::text::length;
 use livesession_formats::session::{self, SessionRecord, Source};
 use livesession_grouping::time::Timestamp;
-use livesession_grouping::{Clock, Outlook, Policy, Waiting};
+use livesession_grouping::{Clock, Outlook, Waiting};
 
 /// Lists open sessions from the changelog, what each waits for, and when it closes at the earliest.
 #[derive(clap::Args, Debug)]
@@ -56,17 +51,11 @@ struct Times {
 
 /// Runs the command.
 pub fn run(args: &Args, out: &mut Output) -> Result<Exit, Failure> {
-    let config = args.settings.load()?.config;
-    let policy = run::policy(&config)?;
-    let topic = Topic::open(&config, &config.changelog_topic())?;
+    let deployment = Deployment::new(args.settings.load()?)?;
+    let input = &deployment.topics().input;
     let mut open = Vec::new();
-    for partition in topic.ends.keys() {
-        let Some(state) = restored(&topic, *partition, &config, &policy)? else { continue };
-        let clock = state.clock();
-        let wanted = |outlook: &Outlook| args.stream.as_deref().is_none_or(|stream| *outlook.session.stream == *stream);
-        for outlook in state.grouper().outlook().into_iter().filter(wanted) {
-            open.push(describe(&outlook, &config.topics.input, *partition, clock)?);
-        }
+    for state::Open { partition, clock, outlook } in state::open_sessions(&deployment, args.stream.as_deref())? {
+        open.push(describe(&outlook, input, partition, clock)?);
     }
     open.sort_by(|a, b| {
         let key = |open: &Open| (open.times.closes_after, open.session.stream.key.clone(), open.session.start);
@@ -85,15 +74,6 @@ pub fn run(args: &Args, out: &mut Output) -> Result<Exit, Failure> {
         tell("no open sessions");
     }
     Ok(Exit::Ok)
-}
-
-/// Builds the state of a partition; `None` if it has none.
-fn restored(topic: &Topic, partition: i32, config: &Config, policy: &Policy) -> Result<Option<Partition>, Failure> {
-    let unreadable = |error: RestoreError| {
-        let exit = if matches!(error, RestoreError::UnsafeChange(_)) { Exit::Config } else { Exit::Software };
-        Failure::caused_by(exit, format!("cannot read the state of partition {partition} in {}", topic.name), error)
-    };
-    Partition::restore(policy.clone(), run::key_parts(config), state::reduce(topic, partition)?).map_err(unreadable)
 }
 
 fn describe(outlook: &Outlook, input: &str, partition: i32, clock: Option<Clock>) -> Result<Open, Failure> {

@@ -5,8 +5,9 @@
 
 use crate::cli::io::output::Output;
 use crate::config::{Config, SecurityProtocol};
+use crate::deployment::create::TopicOutcome;
+use crate::deployment::topics::NewTopicSettings;
 use crate::exit::Failure;
-use livesession_kafka::admin::NewTopicSettings;
 
 /// The version of Strimzi's resources. Source: Strimzi's release notes; 1.0 takes no other one, and 0.49 is the first.
 const STRIMZI_API: &str = "kafka.strimzi.io/v1";
@@ -75,8 +76,17 @@ fn resource_name(topic: &str) -> String {
     small.trim_matches(|end: char| !end.is_ascii_alphanumeric()).to_owned()
 }
 
+/// Writes what became of a topic.
+pub fn outcome(topic: &NewTopicSettings, outcome: TopicOutcome, out: &mut Output) -> Result<(), Failure> {
+    match outcome {
+        TopicOutcome::Exists => exists(topic, out),
+        TopicOutcome::Created => made(topic, "created", out),
+        TopicOutcome::WouldCreate => made(topic, "would_create", out),
+    }
+}
+
 /// Writes that a topic was there already. What it is like is told by the checks, where it matters.
-pub fn exists(topic: &NewTopicSettings, out: &mut Output) -> Result<(), Failure> {
+fn exists(topic: &NewTopicSettings, out: &mut Output) -> Result<(), Failure> {
     if out.is_terminal() {
         return out.line(&format!("exists: {}", topic.name));
     }
@@ -84,7 +94,7 @@ pub fn exists(topic: &NewTopicSettings, out: &mut Output) -> Result<(), Failure>
 }
 
 /// Writes how a topic was made, or would be: a line for people, an object for programs.
-pub fn made(topic: &NewTopicSettings, outcome: &str, out: &mut Output) -> Result<(), Failure> {
+fn made(topic: &NewTopicSettings, outcome: &str, out: &mut Output) -> Result<(), Failure> {
     if out.is_terminal() {
         let settings: Vec<_> = topic.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let (verb, settings) = (outcome.replace('_', " "), settings.join(" "));

@@ -2,19 +2,18 @@
 //!
 //! Every check runs, so that one start shows every problem. A check names the settings that it compares; it is left out if
 //! one of them could not be read, for then it would compare a default that nobody wrote.
-//!
-//! How large a session's record can get is the wire format's knowledge, so it is an argument here: this module is a leaf.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 
+use livesession_formats::session::worst_case_bytes;
 use livesession_grouping::policy::Policy;
 use livesession_grouping::time::Millis;
+use tracing_subscriber::EnvFilter;
 
-use super::Knowledge;
 use super::model::Config;
-use super::properties::Properties;
+use super::properties::{Files, Properties};
 use crate::text::chain;
 
 /// The largest record that librdkafka allows to configure.
@@ -36,11 +35,13 @@ pub(super) struct Checker<'a> {
     config: &'a Config,
     unreadable: &'a BTreeSet<&'static str>,
     pub findings: Vec<Finding>,
+    /// What was read of the files that the configuration names.
+    pub files: Files,
 }
 
 impl<'a> Checker<'a> {
     fn new(config: &'a Config, unreadable: &'a BTreeSet<&'static str>) -> Checker<'a> {
-        Checker { config, unreadable, findings: Vec::new() }
+        Checker { config, unreadable, findings: Vec::new(), files: Files::default() }
     }
 
     /// Runs the checks of the grouping rules only, which is what a command without Kafka needs.
@@ -57,24 +58,18 @@ impl<'a> Checker<'a> {
         checker
     }
 
-    /// Runs all checks.
-    pub fn all(config: &'a Config, unreadable: &'a BTreeSet<&'static str>, knowledge: Knowledge) -> Checker<'a> {
+    /// Runs all checks, and reads the files that hold secrets.
+    pub fn all(config: &'a Config, unreadable: &'a BTreeSet<&'static str>) -> Checker<'a> {
         let mut checker = Checker::grouping(config, unreadable);
         checker.check_numbers();
         checker.check_index();
-        checker.check_record_size(knowledge.worst_case_bytes);
-        let log_fault = (knowledge.log_filter_fault)(&config.log_filter);
-        checker.need(
-            log_fault.is_none(),
-            &["log_filter"],
-            log_fault.unwrap_or_default(),
-            "write info, or info,livesession=debug",
-        );
+        checker.check_record_size();
+        checker.check_log_filter();
         checker.check_names();
         checker.check_timeouts();
         checker.check_brokers();
         checker.check_files();
-        checker.check_properties(knowledge.property_fault);
+        checker.check_properties();
         checker
     }
 
@@ -144,7 +139,15 @@ impl<'a> Checker<'a> {
         );
     }
 
-    fn check_record_size(&mut self, worst_case_bytes: fn(u32, u64) -> u64) {
+    fn check_log_filter(&mut self) {
+        let filter = &self.config.log_filter;
+        if let Err(error) = EnvFilter::try_new(filter) {
+            let text = format!("cannot read {filter:?}: {error}");
+            self.need(false, &["log_filter"], text, "write info, or info,livesession=debug");
+        }
+    }
+
+    fn check_record_size(&mut self) {
         let grouping = &self.config.grouping;
         let limit = self.config.output.max_record_bytes;
         let worst = worst_case_bytes(grouping.max_session_segments, grouping.max_session_bytes.0);
@@ -271,40 +274,26 @@ impl<'a> Checker<'a> {
                 self.need(false, &[setting], fault, "name a file that this user can read");
             }
         }
-        if let Err(error) = kafka.password() {
-            self.need(
-                false,
-                &["kafka.password_file"],
-                chain(&error),
-                "name a file that holds nothing but the password",
-            );
+        match kafka.password() {
+            Ok(password) => self.files.password = password,
+            Err(error) => {
+                let repair = "name a file that holds nothing but the password";
+                self.need(false, &["kafka.password_file"], chain(&error), repair);
+            }
         }
     }
 
-    /// Checks what passes through, and whether login and encryption are complete.
-    fn check_properties(&mut self, property_fault: fn(&str, &str) -> Option<String>) {
+    /// Checks whether login and encryption are complete, given what passes through.
+    fn check_properties(&mut self) {
         let kafka = &self.config.kafka;
-        let from_file = match &kafka.properties_file {
+        self.files.properties = match &kafka.properties_file {
             None => Properties::default(),
             Some(path) => super::properties::read_file(path).unwrap_or_else(|error| {
                 self.need(false, &["kafka.properties_file"], chain(&error), "write name=value lines");
                 Properties::default()
             }),
         };
-        for (setting, properties) in [
-            ("kafka.properties_file", &from_file),
-            ("kafka.properties", &kafka.properties),
-            ("kafka.consumer.properties", &kafka.consumer.properties),
-            ("kafka.producer.properties", &kafka.producer.properties),
-        ] {
-            for (name, value) in properties.iter() {
-                if let Some(fault) = property_fault(name, value) {
-                    self.need(false, &[setting], format!("`{name}`: {fault}"), "");
-                }
-            }
-        }
-        let mut shared = from_file;
-        shared.extend(&kafka.properties);
+        let shared = kafka.shared_properties(&self.files.properties);
         let is_passed = |name: &str| shared.get(name).is_some();
         // Whoever passes these through has a login of their own; whether it is whole shows when the clients are created.
         if is_passed("security.protocol") || is_passed("sasl.mechanism") || is_passed("sasl.mechanisms") {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use livesession::config::{self, Knowledge, Scope, Sources};
+use livesession::config::{self, Scope, Sources};
 use livesession_kafka::properties;
 
 use crate::fuzz::mutate::{corpus, run};
@@ -16,12 +16,10 @@ fn mutated_configuration_files_are_read_or_refused() {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{}.toml", std::process::id()));
     let mut inputs = corpus("config");
     inputs.push(include_bytes!("../../../deploy/livesession.toml").to_vec());
-    let knowledge =
-        Knowledge { worst_case_bytes: |_, bytes| bytes, log_filter_fault: |_| None, property_fault: |_, _| None };
     run("config", 40, &inputs, |text| {
         fs::write(&path, text).unwrap();
         let sources = Sources { file: Some(path.clone()), ..Sources::default() };
-        match config::load(&sources, Scope::All, knowledge) {
+        match config::check(&sources, Scope::All).finish() {
             Ok(loaded) if format!("{:?}", loaded.config).contains(SECRET) => Err("a secret is shown".to_owned()),
             Ok(_) => Ok(true),
             Err(problems) if problems.0.is_empty() => Err("refused without a problem".to_owned()),

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use livesession::cli::Exit;
-use livesession::deployment::startup::{TopicFacts, check_topics};
+use livesession::deployment::TopicFacts;
+use livesession::deployment::check::check_topics;
 use livesession_kafka::admin::{Admin, Creation, NewTopicSettings};
 use livesession_kafka::settings::Settings;
 
