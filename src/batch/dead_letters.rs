@@ -1,6 +1,6 @@
-//! Dead letters of `group`: lines of `kcat -J`, as if read back from the dead-letter topic.
+//! Dead letters of a batch: lines of `kcat -J`, as if read back from the dead-letter topic.
 //!
-//! So `group` reads them again, `jq` shows them, and `kcat -P` can produce what they hold. Raw records and values have no
+//! So `livesession group` reads them again, `jq` shows them, and `kcat -P` can produce what they hold. Raw records and values have no
 //! topic, and get the names that the configuration gives to input and dead letters.
 //!
 //! Two things differ from the topic. The timestamp is the refused record's own, so that a second look judges it as the
@@ -13,8 +13,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use super::input::InputRecord;
-use crate::cli::group::Setup;
+use crate::deployment::Deployment;
 use crate::exit::{Exit, Failure};
+use crate::worker::Topics;
 use livesession_formats::dead_letter::{self, Header, Refused};
 use livesession_formats::kcat;
 use livesession_formats::notification::Reason;
@@ -54,14 +55,15 @@ impl DeadLetters {
     /// Writes a record down.
     pub fn write(
         &mut self,
-        setup: &Setup,
+        deployment: &Deployment,
         topic: &str,
         record: &InputRecord<'_>,
         reason: Reason,
     ) -> Result<(), Failure> {
-        let to = if topic == setup.input_topic {
-            setup.dead_letter_topic.clone()
-        } else if topic == setup.dead_letter_topic || topic.ends_with(SUFFIX) {
+        let Topics { input, dead_letter, .. } = deployment.topics();
+        let to = if topic == input {
+            dead_letter.clone()
+        } else if topic == dead_letter || topic.ends_with(SUFFIX) {
             // A dead letter that was read again stays one.
             topic.to_owned()
         } else {
@@ -79,7 +81,7 @@ impl DeadLetters {
             partition: record.partition,
             offset: record.offset,
             timestamp: record.timestamp,
-            group: &setup.application_id,
+            group: &deployment.config().application_id,
             reason,
             headers: &original,
         });

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use crate::cli::group::sink::Origin;
+use super::replay::Origin;
 use livesession_grouping::time::{Millis, Timestamp};
 use livesession_grouping::{CloseCause, Policy, Publication, Segment, Status};
 

@@ -1,17 +1,17 @@
 //! Records to sessions: the worker's steps without Kafka, one state of the core for each partition.
 
-use crate::exit::Failure;
-use livesession_formats::notification::{self, Decoder, Notification, Reason};
-use livesession_grouping::time::{Millis, Timestamp};
-use livesession_grouping::{Arrival, Grouper, Hint, HintKind, Placement, Policy, Publication, Settings};
-
 use super::dead_letters::DeadLetters;
 use super::finals::Finals;
-use super::input::InputRecord;
+use super::input::{self, Input, InputRecord};
 use super::limits::Recut;
 use super::tally::Tally;
-use crate::cli::group::Setup;
-use crate::cli::group::sink::{Origin, Sink};
+use crate::deployment::Deployment;
+use crate::exit::Failure;
+use crate::partition::{self, Outcome};
+use livesession_formats::notification::Decoder;
+use livesession_formats::session::Source;
+use livesession_grouping::time::{Millis, Timestamp};
+use livesession_grouping::{Grouper, Policy, Publication, Settings};
 
 /// How many sessions are taken from the core at once: enough to amortise, too few to count in memory.
 const SLICE: usize = 1_000;
@@ -24,18 +24,31 @@ pub enum Mode {
     AllRevisions,
 }
 
-/// Everything between the input and the output.
-pub struct Replay<'o> {
+/// The input partition of a session.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Origin {
+    pub topic: String,
+    pub partition: i32,
+}
+
+impl Origin {
+    pub fn as_source(&self) -> Source<'_> {
+        Source { topic: &self.topic, partition: self.partition }
+    }
+}
+
+/// Everything between the input and the output. `S` takes each session as it stands at the end, or each publication.
+pub struct Replay<'d, S> {
     decoder: Decoder,
     mode: Mode,
     /// The policy that a state is made with; for a set without limits, which are applied at the end.
     state_policy: Policy,
     recut: Recut,
-    setup: Setup,
+    deployment: &'d Deployment,
     partitions: Vec<Partition>,
     /// Of the record before: nearly always that of the next one.
     last: usize,
-    sink: Sink<'o>,
+    sink: S,
     dead_letters: Option<DeadLetters>,
     tally: Tally,
 }
@@ -46,15 +59,16 @@ struct Partition {
     finals: Finals,
 }
 
-impl<'o> Replay<'o> {
-    pub fn new(setup: Setup, mode: Mode, sink: Sink<'o>, dead_letters: Option<DeadLetters>) -> Replay<'o> {
-        let state_policy = if mode == Mode::Set { without_limits(&setup.policy) } else { setup.policy.clone() };
+impl<'d, S: FnMut(&Publication, &Origin) -> Result<(), Failure>> Replay<'d, S> {
+    /// Makes a replay under the rules of a deployment, whose names records without a topic get.
+    pub fn new(deployment: &'d Deployment, mode: Mode, dead_letters: Option<DeadLetters>, sink: S) -> Replay<'d, S> {
+        let policy = deployment.policy();
         Replay {
-            decoder: Decoder::new(setup.rules),
+            decoder: Decoder::new(deployment.rules()),
             mode,
-            state_policy,
-            recut: Recut::new(setup.policy.clone()),
-            setup,
+            state_policy: if mode == Mode::Set { without_limits(policy) } else { policy.clone() },
+            recut: Recut::new(policy.clone()),
+            deployment,
             partitions: Vec::new(),
             last: 0,
             sink,
@@ -63,53 +77,45 @@ impl<'o> Replay<'o> {
         }
     }
 
-    pub fn tally(&self) -> &Tally {
-        &self.tally
+    /// Takes all records of the input; `progress` is called after each, with their number. Returns why the input ended early.
+    ///
+    /// # Errors
+    ///
+    /// That of the sink, or of the dead letters.
+    pub fn read(
+        &mut self,
+        input: &mut Input,
+        mut progress: impl FnMut(&Input, u64),
+    ) -> Result<Option<input::Error>, Failure> {
+        loop {
+            match input.next_record() {
+                Ok(Some(record)) => self.take(&record)?,
+                Ok(None) => return Ok(None),
+                Err(error) => return Ok(Some(error)),
+            }
+            progress(input, self.tally.read());
+        }
     }
 
-    /// Takes the next record.
-    pub fn take(&mut self, record: &InputRecord<'_>) -> Result<(), Failure> {
+    fn take(&mut self, record: &InputRecord<'_>) -> Result<(), Failure> {
         self.tally.count_read();
         let index = self.partition(record);
         let partition = &mut self.partitions[index];
-        let grouper = &mut partition.grouper;
-        let arrival = |stream| Arrival {
-            stream,
-            offset: record.offset,
-            timestamp: record.timestamp,
-            // Only punctuation looks at the wall time, and there is none here.
-            now: record.timestamp.unwrap_or(Timestamp::MIN),
-        };
-        let refused = match self.decoder.decode(record.value, record.timestamp) {
-            Notification::Segment { stream, segment } => match grouper.accept(arrival(stream), &segment) {
-                Placement::Accepted => {
-                    self.tally.accepted += 1;
-                    None
-                }
-                Placement::Duplicate => {
-                    self.tally.duplicates += 1;
-                    return Ok(());
-                }
-                Placement::Conflict => Some(Reason::Conflict),
-                Placement::Late => Some(Reason::Late),
-            },
-            Notification::Hint { stream, kind, push_id, at, .. } => {
-                self.tally.hints += 1;
-                grouper.hint(arrival(stream), &Hint { kind: hint_kind(kind), push_id, at });
-                None
+        let applied = partition::Record { offset: record.offset, timestamp: record.timestamp, value: record.value };
+        // Only punctuation looks at the wall time, and there is none here.
+        let now = record.timestamp.unwrap_or(Timestamp::MIN);
+        let notification = self.decoder.decode(record.value, record.timestamp);
+        let outcome = partition::apply(&mut partition.grouper, applied, notification, now);
+        self.tally.count(outcome, record);
+        match outcome {
+            Outcome::Accepted { .. } | Outcome::Hint => {}
+            Outcome::Duplicate | Outcome::Other => return Ok(()),
+            Outcome::Refused(reason) => {
+                return match &mut self.dead_letters {
+                    Some(dead_letters) => dead_letters.write(self.deployment, &partition.origin.topic, record, reason),
+                    None => Ok(()),
+                };
             }
-            Notification::Other => {
-                self.tally.other += 1;
-                return Ok(());
-            }
-            Notification::Refused(reason) => Some(reason),
-        };
-        if let Some(reason) = refused {
-            self.tally.refuse(reason, record);
-            return match &mut self.dead_letters {
-                Some(dead_letters) => dead_letters.write(&self.setup, &partition.origin.topic, record, reason),
-                None => Ok(()),
-            };
         }
         if self.mode == Mode::Set { Ok(()) } else { self.settle(index) }
     }
@@ -119,7 +125,7 @@ impl<'o> Replay<'o> {
     /// # Errors
     ///
     /// Dead letters or sessions could not be written.
-    pub fn finish(mut self, close_all: bool) -> Result<(Sink<'o>, Tally), Failure> {
+    pub fn finish(mut self, close_all: bool) -> Result<Tally, Failure> {
         let mut order: Vec<usize> = (0..self.partitions.len()).collect();
         order.sort_by(|a, b| self.partitions[*a].origin.cmp(&self.partitions[*b].origin));
         for index in order {
@@ -133,7 +139,7 @@ impl<'o> Replay<'o> {
         }
         // The process is about to end: giving back millions of small pieces first takes a fifth of a long run.
         std::mem::forget(self.partitions);
-        Ok((self.sink, self.tally))
+        Ok(self.tally)
     }
 
     /// Publishes what is due under the partition's watermark, and prints what is final.
@@ -201,7 +207,7 @@ impl<'o> Replay<'o> {
 
     /// Returns the number of the record's partition.
     fn partition(&mut self, record: &InputRecord<'_>) -> usize {
-        let topic = record.topic.unwrap_or(&self.setup.input_topic);
+        let topic = record.topic.unwrap_or(&self.deployment.topics().input);
         let is_it =
             |partition: &Partition| partition.origin.partition == record.partition && partition.origin.topic == topic;
         if self.partitions.get(self.last).is_some_and(is_it) {
@@ -218,17 +224,14 @@ impl<'o> Replay<'o> {
     }
 }
 
-fn hint_kind(kind: notification::HintKind) -> HintKind {
-    match kind {
-        notification::HintKind::PushStarted => HintKind::PushStarted,
-        notification::HintKind::PushEnded => HintKind::PushEnded,
-        notification::HintKind::RecordEnded => HintKind::RecordEnded,
-    }
-}
-
-fn put(sink: &mut Sink<'_>, tally: &mut Tally, publication: &Publication, origin: &Origin) -> Result<(), Failure> {
+fn put<S: FnMut(&Publication, &Origin) -> Result<(), Failure>>(
+    sink: &mut S,
+    tally: &mut Tally,
+    publication: &Publication,
+    origin: &Origin,
+) -> Result<(), Failure> {
     tally.count_session(publication.status);
-    sink.put(publication, origin)
+    sink(publication, origin)
 }
 
 /// Returns the policy under which nothing is frozen.

@@ -5,16 +5,17 @@
 use std::collections::BTreeMap;
 
 use super::input::InputRecord;
+use crate::partition::Outcome;
 use livesession_formats::notification::Reason;
 use livesession_grouping::Status;
 
 #[derive(Default)]
 pub struct Tally {
     read: u64,
-    pub accepted: u64,
-    pub duplicates: u64,
-    pub hints: u64,
-    pub other: u64,
+    accepted: u64,
+    duplicates: u64,
+    hints: u64,
+    other: u64,
     refused: BTreeMap<Reason, u64>,
     closed: u64,
     open: u64,
@@ -32,7 +33,18 @@ impl Tally {
         self.read
     }
 
-    pub fn refuse(&mut self, reason: Reason, record: &InputRecord<'_>) {
+    /// Counts what became of a record.
+    pub fn count(&mut self, outcome: Outcome, record: &InputRecord<'_>) {
+        match outcome {
+            Outcome::Accepted { .. } => self.accepted += 1,
+            Outcome::Duplicate => self.duplicates += 1,
+            Outcome::Hint => self.hints += 1,
+            Outcome::Other => self.other += 1,
+            Outcome::Refused(reason) => self.refuse(reason, record),
+        }
+    }
+
+    fn refuse(&mut self, reason: Reason, record: &InputRecord<'_>) {
         *self.refused.entry(reason).or_default() += 1;
         let begins = record.value.and_then(|value| value.trim_ascii_start().first());
         self.has_array |= reason == Reason::NotAnObject && begins == Some(&b'[');

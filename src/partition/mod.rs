@@ -103,6 +103,36 @@ struct Prepared {
     lingering: Vec<(SessionId, BTreeSet<Offset>)>,
 }
 
+/// Applies a notification to a state of the core, and returns what became of its record.
+///
+/// The only adapter from notifications to the core: worker and file engine share it, so that a hint or a conflict means the
+/// same to both.
+pub fn apply(grouper: &mut Grouper, record: Record<'_>, notification: Notification<'_>, now: Timestamp) -> Outcome {
+    let (offset, timestamp) = (record.offset, record.timestamp);
+    match notification {
+        Notification::Segment { stream, segment } => {
+            let arrival = Arrival { stream, offset, timestamp, now };
+            match grouper.accept(arrival, &segment) {
+                Placement::Accepted => Outcome::Accepted { anomalies: segment.anomalies },
+                Placement::Duplicate => Outcome::Duplicate,
+                Placement::Conflict => Outcome::Refused(Reason::Conflict),
+                Placement::Late => Outcome::Refused(Reason::Late),
+            }
+        }
+        Notification::Hint { stream, kind, push_id, at, .. } => {
+            let kind = match kind {
+                notification::HintKind::PushStarted => HintKind::PushStarted,
+                notification::HintKind::PushEnded => HintKind::PushEnded,
+                notification::HintKind::RecordEnded => HintKind::RecordEnded,
+            };
+            grouper.hint(Arrival { stream, offset, timestamp, now }, &Hint { kind, push_id, at });
+            Outcome::Hint
+        }
+        Notification::Other => Outcome::Other,
+        Notification::Refused(reason) => Outcome::Refused(reason),
+    }
+}
+
 impl Partition {
     /// Returns the state of a partition whose changelog is empty.
     pub fn new(policy: Policy, stream_key: notification::KeyParts, next_offset: Offset) -> Partition {
@@ -193,29 +223,7 @@ impl Partition {
     /// Applies a record that has been decoded: the second half of [`Partition::read`].
     pub fn apply(&mut self, record: Record<'_>, notification: Notification<'_>, now: Timestamp) -> Outcome {
         self.next_offset = record.offset + 1;
-        let (offset, timestamp) = (record.offset, record.timestamp);
-        match notification {
-            Notification::Segment { stream, segment } => {
-                let arrival = Arrival { stream, offset, timestamp, now };
-                match self.grouper.accept(arrival, &segment) {
-                    Placement::Accepted => Outcome::Accepted { anomalies: segment.anomalies },
-                    Placement::Duplicate => Outcome::Duplicate,
-                    Placement::Conflict => Outcome::Refused(Reason::Conflict),
-                    Placement::Late => Outcome::Refused(Reason::Late),
-                }
-            }
-            Notification::Hint { stream, kind, push_id, at, .. } => {
-                let kind = match kind {
-                    notification::HintKind::PushStarted => HintKind::PushStarted,
-                    notification::HintKind::PushEnded => HintKind::PushEnded,
-                    notification::HintKind::RecordEnded => HintKind::RecordEnded,
-                };
-                self.grouper.hint(Arrival { stream, offset, timestamp, now }, &Hint { kind, push_id, at });
-                Outcome::Hint
-            }
-            Notification::Other => Outcome::Other,
-            Notification::Refused(reason) => Outcome::Refused(reason),
-        }
+        apply(&mut self.grouper, record, notification, now)
     }
 
     /// Passes offsets that no record will ever have: those of transaction markers and of what was aborted.
