@@ -5,7 +5,7 @@ use crate::exit::{Exit, Failure};
 use crate::metrics::{Identity, Labels, Metrics};
 use crate::worker;
 use livesession_formats::notification::{KeyParts, Reason, Rules};
-use livesession_grouping::{Anomaly, Cause, Policy};
+use livesession_grouping::{Anomaly, CloseCause, Policy};
 use livesession_index as index;
 use livesession_kafka as kafka;
 
@@ -108,7 +108,7 @@ impl Deployment {
     pub fn metrics(&self) -> Metrics {
         const REASONS: [&str; Reason::ALL.len()] = names!(Reason::ALL);
         const ANOMALIES: [&str; Anomaly::ALL.len()] = names!(Anomaly::ALL);
-        const CAUSES: [&str; Cause::ALL.len()] = names!(Cause::ALL);
+        const CAUSES: [&str; CloseCause::ALL.len()] = names!(CloseCause::ALL);
         let metrics = Metrics::new(Labels { reasons: &REASONS, anomalies: &ANOMALIES, causes: &CAUSES });
         metrics.identify(Identity {
             librdkafka: &librdkafka_version(),
