@@ -16,6 +16,8 @@ macro_rules! labels {
 
         impl $name {
             pub const ALL: &'static [$name] = &[$($name::$variant),+];
+            /// The text of each member, in the same order.
+            pub const NAMES: &'static [&'static str] = &[$($text),+];
 
             pub const fn as_str(self) -> &'static str {
                 match self { $($name::$variant => $text),+ }

@@ -1,8 +1,8 @@
 //! Every metric, in one place.
 //!
-//! One struct with its own registry and no globals, so that a test holds its own. The first line of a field's
-//! documentation is its help text; what follows is for the person who sees it move. `schemas/metrics.txt` lists names,
-//! types, labels and help texts, and a test compares.
+//! One struct with its own registry and no globals, so that a test holds its own. The name of a field is the name of its
+//! metric, and the first line of its documentation is the help text; what follows is for the operator who sees it move.
+//! `UPDATE=1 cargo test --lib metrics` writes names, types, labels and help texts to `schemas/metrics.txt`.
 //!
 //! # Model
 //!
@@ -51,147 +51,184 @@ pub use partitions::Sizes;
 
 use livesession_grouping::time::Timestamp;
 
-/// Everything that is measured, and the registry that shows it.
-///
-/// A family with a closed list of label values is a list of handles in the order of that list.
-#[derive(Debug)]
-pub struct Metrics {
-    registry: Registry,
-    labels: Labels,
-    turns: Mutex<Vec<Arc<Turn>>>,
-    partitions: Mutex<partitions::Partitions>,
+define::metrics! {
+    /// Everything that is measured, and the registry that shows it.
+    ///
+    /// A family with a closed list of label values is a list of handles in the order of that list.
+    pub struct Metrics(labels: Labels) {
+        turns: Mutex<Vec<Arc<Turn>>>,
+        partitions: Mutex<partitions::Partitions>,
+    }
 
-    /// Records of the input read, in committed transactions.
+    /// Input records read, in committed transactions.
     ///
-    /// Counted where the consumer hands a record over. Should it ever differ for long from the sum of
-    /// `input_records_total`, a record was lost inside this program: stop it and keep the log.
-    input_records_read_total: IntCounter,
-    /// Records of the input by what became of them, in committed transactions.
+    /// Counted where the consumer hands a record over. If it differs for long from the sum of `input_records_total`, a
+    /// record was lost inside this program: stop it and keep the log.
+    input_records_read_total: IntCounter = counter();
+
+    /// Input records by outcome, in committed transactions.
     ///
-    /// Counted where it is decided. `late` that grows with a backlog behind it is a replay or a mirror; without one, a
-    /// sender that is a day behind, or one partition that holds streams of very different clocks.
-    input_records_total: Vec<IntCounter>,
+    /// Counted where the outcome is decided. `late` that grows with a backlog is a replay or a mirror; without one, a sender
+    /// that is a day behind, or one partition that holds streams of very different clocks.
+    input_records_total: Vec<IntCounter> = counters("outcome", Outcome::NAMES);
+
     /// Records written to the dead letter topic, by reason.
     ///
     /// Equal to conflict + late + rejected. `livesession dlq list --count` shows which, `dlq list` the records.
-    dead_letters_total: Vec<IntCounter>,
-    /// Oddities of accepted notifications, by kind.
+    dead_letters_total: Vec<IntCounter> = counters("reason", labels.reasons);
+
+    /// Anomalies of accepted notifications, by kind.
     ///
-    /// Nothing was lost. Tells how healthy the sender is, before it sends something that has to be refused.
-    segment_anomalies_total: Vec<IntCounter>,
-    /// Moves of a partition's watermark, by what moved it.
+    /// Nothing was lost. An early sign of an unhealthy sender, before its notifications have to be refused.
+    segment_anomalies_total: Vec<IntCounter> = counters("kind", labels.anomalies);
+
+    /// Watermark advances, by what caused them.
     ///
     /// Only `punctuation` on a busy topic: no recording notifications arrive, only other events.
-    watermark_advances_total: Vec<IntCounter>,
-    /// Sessions published, by what the publication changed.
+    watermark_advances_total: Vec<IntCounter> = counters("by", Advance::NAMES);
+
+    /// Session publications, by what they changed.
     ///
-    /// Many amended for each closed: `notification_delay` is shorter than notifications take, or `recording_interval` than files are.
-    publications_total: Vec<IntCounter>,
-    /// Sessions published for the first time, by why they closed.
+    /// Many amended for each closed: `notification_delay` is shorter than notifications take, or `recording_interval` is
+    /// shorter than files are.
+    publications_total: Vec<IntCounter> = counters("change", Change::NAMES);
+
+    /// Sessions published for the first time, by cause of the close.
     ///
     /// `max_hold` rising: ends of pushes get lost. `limit` rising: streams that never stop, or a limit set too low.
-    sessions_closed_total: Vec<IntCounter>,
-    /// Closed sessions dropped from memory, by partition.
+    sessions_closed_total: Vec<IntCounter> = counters("cause", labels.causes);
+
+    /// Closed sessions forgotten, that is dropped from memory, by partition.
     ///
     /// If this stands still while sessions close, look at the watermark.
-    sessions_forgotten_total: IntCounterVec,
-    /// Time from the moment a session could close to the commit that published it.
+    sessions_forgotten_total: IntCounterVec = counter_family(&["partition"]);
+
+    /// Delay from the moment a session could close to the commit that published it.
     ///
     /// The service level: a backlog and a missing punctuation both show here. First publications only. In a back-fill it
     /// measures the age of the data and means nothing.
-    publish_delay_seconds: Histogram,
-    /// Time from start to end of sessions, at their first publication.
-    session_duration_seconds: Histogram,
-    /// Segments in sessions, at their first publication.
-    session_segments: Histogram,
-    /// Silences inside of sessions, at their first publication.
+    publish_delay_seconds: Histogram = histogram(define::DELAY);
+
+    /// Duration of sessions, from start to end, at first publication.
+    session_duration_seconds: Histogram = histogram(define::SESSION);
+
+    /// Segments per session, at first publication.
+    session_segments: Histogram = histogram(define::SEGMENTS);
+
+    /// Gaps within sessions, at first publication.
     ///
-    /// Many just under `gap`: it is too short, and other sessions were cut in two by it.
-    session_gap_seconds: Histogram,
-    /// Sessions held in memory, by state.
+    /// Many just under `grouping.gap`: it is too short, and other sessions were cut in two by it.
+    session_gap_seconds: Histogram = histogram(define::GAP);
+
+    /// Sessions in memory, by state.
     ///
-    /// `closed` are remembered until nothing that touches them could still be accepted; about a day and a half by default.
-    sessions_in_memory: Vec<IntGauge>,
-    /// Bytes of the sessions in memory: texts and fixed parts.
+    /// `closed` sessions are remembered until nothing that touches them could still be accepted; about a day and a half by
+    /// default.
+    sessions_in_memory: Vec<IntGauge> = gauges("state", &["open", "closed"]);
+
+    /// Size of the sessions in memory, texts and fixed parts.
     ///
     /// For sizing: the resident memory is a small multiple of this.
-    state_bytes: IntGauge,
+    state_bytes: IntGauge = gauge();
+
     /// Partitions of the input topic.
     ///
-    /// Larger than the sum of `assigned_partitions`: some are read by nobody.
-    input_partitions: IntGauge,
+    /// Larger than the sum of `assigned_partitions`: no worker reads some of them.
+    input_partitions: IntGauge = gauge();
+
     /// Partitions assigned to this process.
     ///
     /// 0 is healthy where there are more workers than partitions.
-    assigned_partitions: IntGauge,
+    assigned_partitions: IntGauge = gauge();
+
     /// Partitions whose state is being restored.
     ///
-    /// They read nothing meanwhile, the others go on. If this stays above 0, look at `restore_remaining_records`.
-    restoring_partitions: IntGauge,
+    /// They read nothing meanwhile; the others do. If this stays above 0, look at `restore_remaining_records`.
+    restoring_partitions: IntGauge = gauge();
+
     /// Records between the committed offset and the end of the log, by partition.
     ///
-    /// The honest lag: what has been read but not committed counts. If it grows while the loop is not busy, a producer
-    /// upstream has left a transaction open.
-    partition_lag_records: IntGaugeVec,
-    /// Watermark, by partition.
+    /// Includes what has been read but not committed. If it grows while the loop is not busy, a producer upstream has left a
+    /// transaction open.
+    partition_lag_records: IntGaugeVec = gauge_family(&["partition"]);
+
+    /// Watermark in event time, by partition.
     ///
-    /// Event time. If it stands still while there is lag, everything is refused, or nothing can be read.
-    partition_watermark_timestamp_seconds: GaugeVec,
-    /// Transactions by outcome.
+    /// If it stands still while there is lag, everything is refused, or nothing can be read.
+    partition_watermark_timestamp_seconds: GaugeVec = timestamp_family(&["partition"]);
+
+    /// Kafka transactions, by outcome.
     ///
-    /// `fenced`: a twin runs with the same transactional id. `aborted` without an end: the log names the record or the
-    /// topic. `unknown` is repaired by a rebuild of the worker.
-    transactions_total: Vec<IntCounter>,
-    /// Time from the begin of a transaction's commit to its outcome.
-    transaction_duration_seconds: Histogram,
-    /// Time spent by the worker loops, by phase.
+    /// `fenced`: another process runs with the same transactional id. `aborted` without an end: the log names the record or
+    /// the topic. `unknown` is repaired by a rebuild of the worker.
+    transactions_total: Vec<IntCounter> = counters("outcome", Transaction::NAMES);
+
+    /// Duration of transaction commits, from the first request to the outcome.
+    transaction_duration_seconds: Histogram = histogram(define::COMMIT);
+
+    /// Time spent in the worker loops, by phase.
     ///
     /// The rate is the busy share of a thread. `poll` includes waiting for records, the rest is work.
-    loop_seconds_total: Vec<Counter>,
-    /// Time of the last turn of the slowest loop in this process.
+    loop_seconds_total: Vec<Counter> = seconds("phase", Phase::NAMES);
+
+    /// Time of the latest turn of the slowest loop in this process.
     ///
     /// `/livez` judges by the same number. If it is old, a thread hangs: restart, the state is in Kafka.
-    last_turn_timestamp_seconds: Gauge,
-    /// Changes of the assignment, by kind.
+    last_turn_timestamp_seconds: Gauge = timestamp();
+
+    /// Partition assignment changes, by kind.
     ///
-    /// `lost` means that the group went on without us: a turn took longer than the session, or the network was away.
-    rebalances_total: Vec<IntCounter>,
-    /// Changelog records that restoring partitions still have to read.
-    restore_remaining_records: IntGauge,
-    /// Time from the assignment of a partition to the end of its restore.
-    restore_duration_seconds: Histogram,
+    /// `lost`: the group removed the worker. A turn took longer than the session, or the network was away.
+    rebalances_total: Vec<IntCounter> = counters("kind", Rebalance::NAMES);
+
+    /// Changelog records left to read before all partitions are restored.
+    restore_remaining_records: IntGauge = gauge();
+
+    /// Duration of restores, from the assignment of the partition to the end of its changelog.
+    restore_duration_seconds: Histogram = histogram(define::RESTORE);
+
     /// Errors reported by the Kafka client, by kind.
     ///
     /// `auth`: a rotated secret or an ACL, which no waiting repairs. The others come with every restart of a broker.
-    kafka_errors_total: Vec<IntCounter>,
-    /// Records of the sessions topic that the index has not read, by partition.
-    index_lag_records: IntGaugeVec,
-    /// Time of the last commit of the index.
+    kafka_errors_total: Vec<IntCounter> = counters("kind", KafkaError::NAMES);
+
+    /// Records of the sessions topic that are not in the index yet, by partition.
+    index_lag_records: IntGaugeVec = gauge_family(&["partition"]);
+
+    /// Time of the latest commit to the index.
     ///
     /// 0 where no index runs in this process. Old with a lag: the disk is full, or a reader holds a lock.
-    index_last_commit_timestamp_seconds: Gauge,
-    /// Transactions of the index by outcome.
-    index_transactions_total: Vec<IntCounter>,
-    /// Size of the files of the index.
+    index_last_commit_timestamp_seconds: Gauge = timestamp();
+
+    /// Index transactions, by outcome.
+    index_transactions_total: Vec<IntCounter> = counters("outcome", IndexTransaction::NAMES);
+
+    /// Size of the index files, by file.
     ///
     /// A write-ahead log that only grows: a reader never ends.
-    index_size_bytes: Vec<IntGauge>,
+    index_size_bytes: Vec<IntGauge> = gauges("file", IndexFile::NAMES);
+
     /// Open HTTP connections.
     ///
     /// At most 512, and fewer under a low limit of open files; the log says how many at the start.
-    http_connections: IntGauge,
-    /// HTTP connections that the server closed of its own accord, by reason.
+    http_connections: IntGauge = gauge();
+
+    /// HTTP connections closed by the server, by reason.
     ///
     /// `room` moving: all are in use, and the oldest is closed for each new one. `head` moves with every idle connection.
-    http_connections_closed_total: Vec<IntCounter>,
-    /// HTTP requests by route and status code.
-    http_requests_total: IntCounterVec,
-    /// Time to answer HTTP requests, by route.
-    http_request_duration_seconds: HistogramVec,
-    /// Always 1; says what was built.
-    build_info: IntGaugeVec,
-    /// Always 1; says what runs.
-    config_info: IntGaugeVec,
+    http_connections_closed_total: Vec<IntCounter> = counters("reason", HttpClose::NAMES);
+
+    /// HTTP requests, by route and status code.
+    http_requests_total: IntCounterVec = counter_family(&["route", "code"]);
+
+    /// Duration of HTTP requests, by route.
+    http_request_duration_seconds: HistogramVec = histogram_family(define::REQUEST, &["route"]);
+
+    /// Versions of the program and its libraries; the value is always 1.
+    build_info: IntGaugeVec = gauge_family(&["version", "librdkafka", "sqlite"]);
+
+    /// Application id and topics of this process; the value is always 1.
+    config_info: IntGaugeVec = gauge_family(&["application_id", "input", "output"]);
 }
 
 /// Shows that a loop turns: one for each worker thread, and one for the indexer.
@@ -329,7 +366,7 @@ impl Metrics {
         self.http_connections.inc();
     }
 
-    /// Counts an HTTP connection as ended, whoever ended it.
+    /// Counts an HTTP connection as ended, by either side.
     pub fn http_connection_ended(&self) {
         self.http_connections.dec();
     }
