@@ -1,23 +1,23 @@
-//! Whether this process works, as values: what `/livez`, `/readyz`, the watchdog and `livesession health` all judge by.
+//! Liveness and readiness of this process, as values: `/livez`, `/readyz`, the watchdog and `livesession health` use the same.
 //!
-//! Loops write here and never wait: everything is an atomic. Whoever asks passes the time. HTTP is in `http/health.rs`.
+//! Loops write here and never wait: everything is an atomic. Callers pass the time. HTTP is in `http/health.rs`.
 //!
 //! # Model
 //!
-//! | question | asks | a "no" means |
+//! | check | holds if | otherwise |
 //! | --- | --- | --- |
-//! | live | has every loop turned within 120 s? | a thread hangs: restart the process, the state is in Kafka |
-//! | ready | is every worker in the group, nothing restoring, the index open, no stop asked for? | wait |
+//! | live | every loop has turned within 120 s | a thread hangs: restart the process, the state is in Kafka |
+//! | ready | every worker is in the group, nothing is restoring, the index is open, no shutdown has begun | wait |
 //!
 //! # Invariants
 //!
-//! * Liveness never asks whether a broker answers or lag is small: an outage of Kafka would restart every process that
-//!   waits for it, and none would be there when it is back.
+//! * Liveness never depends on a broker or on lag: an outage of Kafka would restart every process that waits for it, and
+//!   none would be there when it is back.
 //! * A member without partitions is ready: there are more workers than partitions, and one of them is always spare.
-//! * From the first signal on nothing is ready, whatever the loops say.
+//! * From the first signal on the process is not ready, whatever the loops say.
 //!
 //! A wall clock that is set forward by more than the limit fails liveness until each loop has turned once, which is well
-//! before a supervisor asks for a second time.
+//! before a supervisor probes a second time.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,8 +26,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::metrics::{Metrics, Turn};
 use livesession_grouping::time::{Millis, Timestamp};
 
-/// How long a loop may take for a turn, inclusive. Twice the default `max_poll_interval`, after which the group has long gone
-/// on without it.
+/// Longest time since a loop's latest turn, inclusive. Twice the default `max_poll_interval`, after which the group has long
+/// removed the worker.
 pub const TURN_LIMIT: Millis = Millis::from_secs(120);
 
 /// The health of a process: fixed lists of loops, made before they start.
@@ -38,7 +38,7 @@ pub struct Health {
     index: Option<Arc<Index>>,
 }
 
-/// What a worker shows. It outlives a rebuild of the worker.
+/// The health of a worker. It outlives a rebuild of the worker.
 #[derive(Debug)]
 pub struct Worker {
     turn: Arc<Turn>,
@@ -46,7 +46,7 @@ pub struct Worker {
     restoring: AtomicUsize,
 }
 
-/// What the indexer shows.
+/// The health of the indexer.
 #[derive(Debug)]
 pub struct Index {
     turn: Arc<Turn>,
@@ -67,11 +67,11 @@ impl Health {
     /// Makes the health of a process with `workers` workers and, if `index`, an indexer, whose loops are about to start.
     pub fn new(metrics: &Metrics, workers: usize, index: bool, now: Timestamp) -> Health {
         let worker =
-            || Worker { turn: metrics.turn(now), member: AtomicBool::new(false), restoring: AtomicUsize::new(0) };
+            || Worker { turn: metrics.add_turn(now), member: AtomicBool::new(false), restoring: AtomicUsize::new(0) };
         Health {
             stopping: AtomicBool::new(false),
             workers: (0..workers).map(|_| Arc::new(worker())).collect(),
-            index: index.then(|| Arc::new(Index { turn: metrics.turn(now), open: AtomicBool::new(false) })),
+            index: index.then(|| Arc::new(Index { turn: metrics.add_turn(now), open: AtomicBool::new(false) })),
         }
     }
 
@@ -85,7 +85,7 @@ impl Health {
         self.index.as_ref()
     }
 
-    /// Says that a stop was asked for. There is no way back.
+    /// Records that a shutdown has begun. There is no way back.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
@@ -127,30 +127,30 @@ impl Health {
 }
 
 impl Worker {
-    /// Says that the loop turned.
+    /// Records a turn of the loop.
     pub fn turned(&self, now: Timestamp) {
         self.turn.turned(now);
     }
 
-    /// Says whether the worker is a member of the group, with or without partitions.
-    pub fn member(&self, member: bool) {
+    /// Sets whether the worker is a member of the group, with or without partitions.
+    pub fn set_member(&self, member: bool) {
         self.member.store(member, Ordering::Relaxed);
     }
 
-    /// Says how many of the worker's partitions are being restored.
-    pub fn restoring(&self, partitions: usize) {
+    /// Sets how many of the worker's partitions are being restored.
+    pub fn set_restoring(&self, partitions: usize) {
         self.restoring.store(partitions, Ordering::Relaxed);
     }
 }
 
 impl Index {
-    /// Says that the loop turned.
+    /// Records a turn of the loop.
     pub fn turned(&self, now: Timestamp) {
         self.turn.turned(now);
     }
 
-    /// Says whether the index is open.
-    pub fn open(&self, open: bool) {
+    /// Sets whether the index is open.
+    pub fn set_open(&self, open: bool) {
         self.open.store(open, Ordering::Relaxed);
     }
 }
@@ -220,9 +220,9 @@ mod tests {
     #[test]
     fn neither_a_lost_group_nor_a_closed_index_nor_a_stop_fails_liveness() {
         let health = health(1, true);
-        health.worker(0).unwrap().member(false);
-        health.worker(0).unwrap().restoring(3);
-        health.index().unwrap().open(false);
+        health.worker(0).unwrap().set_member(false);
+        health.worker(0).unwrap().set_restoring(3);
+        health.index().unwrap().set_open(false);
         health.stop();
         assert!(all(&health.live(at(NOW))));
     }
@@ -235,18 +235,18 @@ mod tests {
             lines(&health.ready()),
             ["ok process: running", "failed worker-0: not in the group", "failed index: not open"]
         );
-        worker.member(true);
-        worker.restoring(1);
-        index.open(true);
+        worker.set_member(true);
+        worker.set_restoring(1);
+        index.set_open(true);
         assert_eq!(
             lines(&health.ready()),
             ["ok process: running", "failed worker-0: restoring 1 partitions", "ok index: open"]
         );
-        worker.restoring(0);
+        worker.set_restoring(0);
         assert!(all(&health.ready()));
-        worker.member(false);
+        worker.set_member(false);
         assert!(!all(&health.ready()));
-        worker.member(true);
+        worker.set_member(true);
         health.stop();
         assert_eq!(lines(&health.ready()), ["failed process: stopping", "ok worker-0: in the group", "ok index: open"]);
     }

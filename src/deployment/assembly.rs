@@ -39,7 +39,7 @@ pub fn workers(deployment: &Deployment) -> Result<Service, Failure> {
         indexing::check_file(deployment)?;
     }
     let metrics = Arc::new(deployment.metrics());
-    metrics.input_partitions(usize::try_from(facts.input_partitions).unwrap_or(0));
+    metrics.set_input_partitions(usize::try_from(facts.input_partitions).unwrap_or(0));
     let settings = Arc::new(deployment.worker_settings(&facts));
     let health = Arc::new(Health::new(&metrics, config.workers as usize, config.index.enabled, clock::now()));
     let stop = Arc::new(AtomicBool::new(false));

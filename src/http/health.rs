@@ -135,8 +135,8 @@ mod tests {
             let failing = "failed worker-0: not in the group\nfailed index: not open\nfailed\n";
             assert_eq!((status, body.as_str()), (503, failing));
 
-            health.worker(0).unwrap().member(true);
-            health.index().unwrap().open(true);
+            health.worker(0).unwrap().set_member(true);
+            health.index().unwrap().set_open(true);
             assert_eq!(ask(address, READYZ).0, 200);
             let (status, _, body) = ask(address, "/readyz?verbose");
             let all = "ok process: running\nok worker-0: in the group\nok index: open\nok\n";

@@ -25,6 +25,6 @@ async fn measure(State(metrics): State<Arc<Metrics>>, request: Request, next: Ne
     let begin = clock::instant();
     let response = next.run(request).await;
     let route = matched.as_ref().map_or(NONE, MatchedPath::as_str);
-    metrics.http_request(route, response.status().as_u16(), begin.elapsed());
+    metrics.record_http_request(route, response.status().as_u16(), begin.elapsed());
     response
 }

@@ -96,7 +96,7 @@ impl<'a> Life<'a> {
         let writer = thread.insist(|| Writer::open(path, &settings.origin))?;
         let generation = thread.insist(|| generation(path))?;
         let stored = thread.insist(|| writer.offsets())?;
-        thread.health.open(true);
+        thread.health.set_open(true);
         let tail = Tail::new(&thread.kafka, topic_name)?;
         let topic = tail.describe(ASK.0)?;
         let mut ends = BTreeMap::new();
@@ -197,8 +197,8 @@ impl<'a> Life<'a> {
             Err(refusal) => return Err(self.sort(refusal)),
         };
         let now = clock::now();
-        self.thread.metrics.index_transaction(IndexTransaction::Committed, now);
-        self.thread.freshness.committed(now);
+        self.thread.metrics.record_index_transaction(IndexTransaction::Committed, now);
+        self.thread.freshness.record_commit(now);
         debug!(stored = applied.stored, old = applied.old, change = applied.change, "indexed");
         self.stored.extend(advances.iter().map(|advance| (advance.partition, advance.to)));
         self.batch.clear();
@@ -284,17 +284,17 @@ impl<'a> Life<'a> {
             let written =
                 if self.batch.is_empty() { read } else { self.stored.get(partition).copied().unwrap_or(ends.start) };
             let lag = (ends.end.max(read) - written).max(0).unsigned_abs();
-            self.thread.metrics.index_lag(*partition, lag);
+            self.thread.metrics.set_index_lag(*partition, lag);
             total += lag;
         }
-        self.thread.freshness.lag(total);
+        self.thread.freshness.set_lag(total);
         Ok(())
     }
 
     fn show_sizes(&self) {
         let (db, wal) = index::sizes(&self.thread.settings.path);
-        self.thread.metrics.index_size(IndexFile::Db, db);
-        self.thread.metrics.index_size(IndexFile::Wal, wal);
+        self.thread.metrics.set_index_size(IndexFile::Db, db);
+        self.thread.metrics.set_index_size(IndexFile::Wal, wal);
     }
 }
 

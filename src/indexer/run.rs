@@ -31,7 +31,7 @@ impl Thread {
             self.live(&mut worked).map_err(|end| {
                 // While Kafka is away an index that is open answers.
                 if !matches!(end, End::Stop(Failure::Away { .. })) {
-                    self.health.open(false);
+                    self.health.set_open(false);
                 }
                 Ended { verdict: verdict(end), worked }
             })

@@ -58,7 +58,7 @@ impl Thread {
                 Ok(answer) => return Ok(answer),
                 Err(source) => source,
             };
-            self.metrics.index_transaction(IndexTransaction::Failed, clock::now());
+            self.metrics.record_index_transaction(IndexTransaction::Failed, clock::now());
             if !may_pass(&source) || begin.elapsed() > DISK_PATIENCE || supervisor.is_stopping() {
                 return Err(Refusal { source, failed_before });
             }

@@ -1,16 +1,16 @@
-//! What one transaction will have done, counted beside it and added when it commits.
+//! Counts of one transaction, added to the metrics when it commits.
 //!
 //! An aborted transaction is read and grouped again. Had its records moved the counters, they would be counted twice, and
 //! the comparison of what was read with what became of it would mean nothing. So the worker fills a [`Counts`] while it
 //! works, hands it to [`Metrics::commit`](super::Metrics::commit) after the commit, and clears it after an abort.
 //!
-//! Plain numbers: no atomics, no look-up for a record that is accepted. A refused record is found in a list of some
+//! Plain numbers: no atomics, and no look-up for an accepted record. The reason of a refused one is found in a list of some
 //! fifteen names.
 
 use super::labels::{Advance, Change, Labels, Outcome, place};
 use livesession_grouping::time::{Millis, Timestamp};
 
-/// What one transaction counts.
+/// The counts of one transaction.
 #[derive(Clone, Debug)]
 pub struct Counts {
     labels: Labels,
@@ -83,14 +83,14 @@ impl Counts {
         self.outcomes[outcome as usize] += 1;
     }
 
-    /// Counts a dead letter, beside its outcome.
+    /// Counts a dead letter, in addition to its outcome.
     pub fn dead_letter(&mut self, reason: &str) {
         if let Some(at) = place(self.labels.reasons, reason) {
             self.dead_letters[at] += 1;
         }
     }
 
-    /// Counts an oddity of an accepted segment.
+    /// Counts an anomaly of an accepted segment.
     pub fn anomaly(&mut self, kind: &str) {
         if let Some(at) = place(self.labels.anomalies, kind) {
             self.anomalies[at] += 1;
@@ -102,7 +102,7 @@ impl Counts {
         self.advances[by as usize] += 1;
     }
 
-    /// Counts a session published for the first time, with the silences inside of it.
+    /// Counts a session published for the first time, with the gaps within it.
     ///
     /// Its amendments are counted by [`Counts::amended`] and not measured again: each session stands once in the
     /// histograms.

@@ -4,8 +4,7 @@
 //! sums over what does not exist yet. So a value is an enum here, or one of a list given at construction, and every
 //! series is there at 0 from the start.
 //!
-//! These enums repeat what other modules know by richer types: metrics is a leaf, and a variant that is counted twice
-//! under two names would be found by nobody.
+//! These enums repeat what other modules know by richer types, because metrics is a leaf.
 
 /// Declares a list of label values: an enum, its members in order, and the text of each.
 macro_rules! labels {
@@ -27,7 +26,7 @@ macro_rules! labels {
 }
 
 labels! {
-    /// What became of a record of the input.
+    /// The outcome of an input record.
     Outcome {
         Accepted = "accepted",
         /// A file already known, with the same times.
@@ -41,7 +40,7 @@ labels! {
         Other = "other",
     }
 
-    /// What a publication did to its session.
+    /// The change that a publication makes to its session.
     Change {
         /// The first revision.
         Closed = "closed",
@@ -49,24 +48,24 @@ labels! {
         Withdrawn = "withdrawn",
     }
 
-    /// What moved a watermark.
+    /// The cause of a watermark advance.
     Advance {
         Segment = "segment",
         Hint = "hint",
         Punctuation = "punctuation",
     }
 
-    /// How a transaction ended.
+    /// The outcome of a Kafka transaction.
     Transaction {
         Committed = "committed",
         Aborted = "aborted",
         /// Another producer with the same transactional id has taken over.
         Fenced = "fenced",
-        /// Nobody can say whether it was committed.
+        /// It is not known whether it was committed.
         Unknown = "unknown",
     }
 
-    /// What a worker spends its time on.
+    /// A phase of a worker's loop.
     Phase {
         Poll = "poll",
         Decode = "decode",
@@ -76,7 +75,7 @@ labels! {
         Restore = "restore",
     }
 
-    /// How the assignment changed.
+    /// The kind of an assignment change.
     Rebalance {
         Assign = "assign",
         Revoke = "revoke",
@@ -84,7 +83,7 @@ labels! {
         Lost = "lost",
     }
 
-    /// What kind of error Kafka reported.
+    /// The kind of an error that the Kafka client reported.
     KafkaError {
         Transport = "transport",
         Auth = "auth",
@@ -92,7 +91,7 @@ labels! {
         Other = "other",
     }
 
-    /// How a transaction of the index ended.
+    /// The outcome of an index transaction.
     IndexTransaction {
         Committed = "committed",
         Failed = "failed",

@@ -1,4 +1,4 @@
-//! Every metric, in one place.
+//! The metrics of the program.
 //!
 //! One struct with its own registry and no globals, so that a test holds its own. The name of a field is the name of its
 //! metric, and the first line of its documentation is the help text; what follows is for the operator who sees it move.
@@ -9,12 +9,12 @@
 //! | kind | moves | by |
 //! | --- | --- | --- |
 //! | data counters and histograms | when a transaction commits | [`Metrics::commit`] with the [`Counts`] of that transaction |
-//! | counters of attempts (transactions, rebalances, errors, seconds) | when it happens | a method each |
-//! | gauges of a partition | when the worker says so | [`Metrics::assigned`] makes them, [`Metrics::revoked`] drops them |
+//! | counters of attempts (transactions, rebalances, errors, seconds) | when it happens | a `record_…` method each |
+//! | gauges of a partition | when the worker sets them | [`Metrics::assigned`] makes them, [`Metrics::revoked`] drops them |
 //! | gauges of the process | at each scrape, as sums over partitions and loops | [`Metrics::render`] |
 //!
-//! Several workers of one process share the struct. Their partitions are disjoint, so the sums are right and no label
-//! says which worker it was: a partition wanders, and a sum over workers is all that an alert asks.
+//! Several workers of one process share the struct. Their partitions are disjoint, so the sums are right. No label names
+//! the worker: partitions move between workers, and alerts only need the sum.
 //!
 //! # Invariants
 //!
@@ -24,8 +24,8 @@
 //!   with that of the next owner.
 //! * Reads no clock: times are arguments. Depends on no module but `time`.
 //!
-//! Why counters are not looked up by label text at each use, as the crate suggests: that hashes the text and takes a lock
-//! for each record. Handles are resolved once, here.
+//! Counters are not looked up by label text at each use, as the crate suggests: that hashes the text and takes a lock for
+//! each record. Handles are resolved once, here.
 
 mod counts;
 mod define;
@@ -231,7 +231,7 @@ define::metrics! {
     config_info: IntGaugeVec = gauge_family(&["application_id", "input", "output"]);
 }
 
-/// Shows that a loop turns: one for each worker thread, and one for the indexer.
+/// The time of a loop's latest turn: one for each worker thread, and one for the indexer.
 ///
 /// An atomic outside of the registry, so that `/livez` answers even if rendering were stuck.
 #[derive(Debug)]
@@ -243,7 +243,7 @@ impl Turn {
         Turn(AtomicU64::new(now.as_ms().unsigned_abs()))
     }
 
-    /// Notes a turn of the loop.
+    /// Records a turn of the loop.
     pub fn turned(&self, now: Timestamp) {
         self.0.store(now.as_ms().unsigned_abs(), Ordering::Relaxed);
     }
@@ -254,7 +254,7 @@ impl Turn {
     }
 }
 
-/// What the info metrics say.
+/// Label values of the info metrics.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity<'a> {
     pub librdkafka: &'a str,
@@ -293,11 +293,11 @@ impl Metrics {
         for gap in &counts.gaps {
             self.session_gap_seconds.observe(seconds(gap.as_ms()));
         }
-        self.forgotten(&counts.forgotten);
+        self.add_forgotten(&counts.forgotten);
     }
 
-    /// Counts a transaction, with the time that its commit took if it came to one.
-    pub fn transaction(&self, outcome: Transaction, took: Option<Duration>) {
+    /// Counts a transaction, with the duration of its commit if it came to one.
+    pub fn record_transaction(&self, outcome: Transaction, took: Option<Duration>) {
         self.transactions_total[outcome as usize].inc();
         if let Some(took) = took {
             self.transaction_duration_seconds.observe(took.as_secs_f64());
@@ -305,60 +305,50 @@ impl Metrics {
     }
 
     /// Adds time that a worker spent in a phase.
-    pub fn spent(&self, phase: Phase, time: Duration) {
+    pub fn record_time(&self, phase: Phase, time: Duration) {
         self.loop_seconds_total[phase as usize].inc_by(time.as_secs_f64());
     }
 
     /// Counts a change of the assignment.
-    pub fn rebalance(&self, kind: Rebalance) {
+    pub fn record_rebalance(&self, kind: Rebalance) {
         self.rebalances_total[kind as usize].inc();
     }
 
     /// Counts an error that the Kafka client reported.
-    pub fn kafka_error(&self, kind: KafkaError) {
+    pub fn record_kafka_error(&self, kind: KafkaError) {
         self.kafka_errors_total[kind as usize].inc();
     }
 
-    /// Says how many partitions the input topic has.
-    pub fn input_partitions(&self, partitions: usize) {
+    /// Sets the number of partitions of the input topic.
+    pub fn set_input_partitions(&self, partitions: usize) {
         self.input_partitions.set(gauge(partitions as u64));
     }
 
     /// Adds a loop of this process; the slowest of all loops is shown.
     ///
-    /// Called once for each thread. A worker that is rebuilt goes on with the one that it has.
-    pub fn turn(&self, now: Timestamp) -> Arc<Turn> {
+    /// Called once for each thread. A worker that is rebuilt keeps the one that it has.
+    pub fn add_turn(&self, now: Timestamp) -> Arc<Turn> {
         let turn = Arc::new(Turn::new(now));
         lock(&self.turns).push(Arc::clone(&turn));
         turn
     }
 
-    /// Says how far the index is behind on a partition of the sessions topic.
-    pub fn index_lag(&self, partition: i32, records: u64) {
+    /// Sets the number of records of a partition of the sessions topic that are not in the index yet.
+    pub fn set_index_lag(&self, partition: i32, records: u64) {
         self.index_lag_records.with_label_values(&[partition.to_string()]).set(gauge(records));
     }
 
     /// Counts a transaction of the index, which ended at the wall time `at`.
-    pub fn index_transaction(&self, outcome: IndexTransaction, at: Timestamp) {
+    pub fn record_index_transaction(&self, outcome: IndexTransaction, at: Timestamp) {
         self.index_transactions_total[outcome as usize].inc();
         if outcome == IndexTransaction::Committed {
             self.index_last_commit_timestamp_seconds.set(seconds(at.as_ms()));
         }
     }
 
-    /// Says how large a file of the index is.
-    pub fn index_size(&self, file: IndexFile, bytes: u64) {
+    /// Sets the size of an index file.
+    pub fn set_index_size(&self, file: IndexFile, bytes: u64) {
         self.index_size_bytes[file as usize].set(gauge(bytes));
-    }
-
-    /// Makes the series of these routes, at 0.
-    ///
-    /// A route is its template, `/api/v1/sessions/{id}`, never a path that somebody typed.
-    pub fn http_routes(&self, routes: &[&'static str]) {
-        for route in routes {
-            self.http_requests_total.with_label_values(&[*route, "200"]);
-            self.http_request_duration_seconds.with_label_values(&[*route]);
-        }
     }
 
     /// Counts an HTTP connection as open.
@@ -376,13 +366,13 @@ impl Metrics {
         self.http_connections_closed_total[reason as usize].inc();
     }
 
-    /// Counts an HTTP request, under the template of its route.
-    pub fn http_request(&self, route: &str, code: u16, took: Duration) {
+    /// Counts an HTTP request, under the template of its route: `/api/v1/sessions/{id}`, never the path of the request.
+    pub fn record_http_request(&self, route: &str, code: u16, took: Duration) {
         self.http_requests_total.with_label_values(&[route, code.to_string().as_str()]).inc();
         self.http_request_duration_seconds.with_label_values(&[route]).observe(took.as_secs_f64());
     }
 
-    /// Says what was built and what runs.
+    /// Sets the labels of the info metrics.
     pub fn identify(&self, identity: Identity<'_>) {
         self.build_info.reset();
         self.config_info.reset();
@@ -396,8 +386,8 @@ impl Metrics {
         self.refresh();
         let mut text = String::new();
         if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
-            // Names are constants and families without a series are left out, so this is a defect. Whoever scrapes sees
-            // a text that does not parse, and `up` goes to 0.
+            // Names are constants and families without a series are left out, so this is a defect. The scraper gets a
+            // text that does not parse, and `up` goes to 0.
             tracing::error!(%error, "cannot render metrics");
             return format!("cannot render metrics: {error}\n");
         }
@@ -418,7 +408,7 @@ fn add(counters: &[IntCounter], counts: &[u64]) {
     }
 }
 
-/// Returns seconds from milliseconds; exact for everything that happens.
+/// Returns seconds from milliseconds; exact below 2^53 ms.
 fn seconds(ms: i64) -> f64 {
     ms as f64 / 1_000.0
 }
@@ -427,7 +417,7 @@ fn gauge(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Locks, also after a panic elsewhere: numbers are never half written here.
+/// Locks, even after a panic elsewhere: numbers are never half written here.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

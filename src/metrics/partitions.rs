@@ -1,8 +1,8 @@
 //! The series of partitions, and the sums over them.
 //!
-//! A partition belongs to one worker, so its numbers are set, not added; the totals of the process are summed when
-//! somebody looks. A partition can be assigned to a worker before another worker of the same process has noticed that it
-//! lost it: owners are counted, and the series go when the last one is gone.
+//! A partition belongs to one worker, so its numbers are set, not added; the totals of the process are summed at each
+//! scrape. A partition can be assigned to a worker before another worker of the same process has noticed that it lost it:
+//! owners are counted, and the series go when the last one is gone.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub struct Sizes {
 pub(super) struct Partition {
     owners: u32,
     sizes: Sizes,
-    /// Records that a restore still has to read.
+    /// Records left to read, while the partition is being restored.
     restoring: Option<u64>,
 }
 
@@ -60,38 +60,38 @@ impl Metrics {
         let _ = self.sessions_forgotten_total.remove_label_values(&label);
     }
 
-    /// Says how far the committed offset of a partition is behind the end of the log.
+    /// Sets the number of records between the committed offset of a partition and the end of its log.
     ///
     /// This and the other setters do nothing for a partition that is not assigned: the series must not come back.
-    pub fn lag(&self, partition: i32, records: u64) {
+    pub fn set_lag(&self, partition: i32, records: u64) {
         if lock(&self.partitions).contains_key(&partition) {
             self.partition_lag_records.with_label_values(&[partition.to_string()]).set(gauge(records));
         }
     }
 
-    /// Says what the watermark of a partition is.
-    pub fn watermark(&self, partition: i32, watermark: Timestamp) {
+    /// Sets the watermark of a partition.
+    pub fn set_watermark(&self, partition: i32, watermark: Timestamp) {
         if lock(&self.partitions).contains_key(&partition) {
             let series = self.partition_watermark_timestamp_seconds.with_label_values(&[partition.to_string()]);
             series.set(seconds(watermark.as_ms()));
         }
     }
 
-    /// Says what a partition holds in memory.
-    pub fn sizes(&self, partition: i32, sizes: Sizes) {
+    /// Sets what a partition holds in memory.
+    pub fn set_sizes(&self, partition: i32, sizes: Sizes) {
         if let Some(state) = lock(&self.partitions).get_mut(&partition) {
             state.sizes = sizes;
         }
     }
 
-    /// Says that a partition is being restored and how many records are left.
-    pub fn restoring(&self, partition: i32, remaining: u64) {
+    /// Marks a partition as being restored, with the number of records left to read.
+    pub fn set_restoring(&self, partition: i32, remaining: u64) {
         if let Some(state) = lock(&self.partitions).get_mut(&partition) {
             state.restoring = Some(remaining);
         }
     }
 
-    /// Says that a partition has been restored, and how long it took since the assignment.
+    /// Marks a partition as restored, `took` after its assignment.
     pub fn restored(&self, partition: i32, took: Duration) {
         if let Some(state) = lock(&self.partitions).get_mut(&partition) {
             state.restoring = None;
@@ -100,7 +100,7 @@ impl Metrics {
     }
 
     /// Adds sessions forgotten in a committed transaction.
-    pub(super) fn forgotten(&self, forgotten: &[(i32, u64)]) {
+    pub(super) fn add_forgotten(&self, forgotten: &[(i32, u64)]) {
         if forgotten.is_empty() {
             return;
         }

@@ -58,8 +58,8 @@ fn sum(series: &BTreeMap<String, f64>, family: &str) -> f64 {
 fn list() -> String {
     let metrics = metrics();
     metrics.assigned(0);
-    metrics.index_lag(0, 0);
-    metrics.http_routes(&["/metrics"]);
+    metrics.set_index_lag(0, 0);
+    metrics.record_http_request("/metrics", 200, Duration::ZERO);
     let identity = Identity { librdkafka: "1", sqlite: "1", application_id: "livesession", input: "i", output: "o" };
     metrics.identify(identity);
 
@@ -213,11 +213,11 @@ fn a_revoked_partition_leaves_no_series_and_no_share_of_the_sums() {
     let metrics = metrics();
     metrics.assigned(3);
     metrics.assigned(4);
-    metrics.lag(3, 7);
-    metrics.watermark(3, at(1_500));
-    metrics.sizes(3, Sizes { open: 2, closed: 5, bytes: 100 });
-    metrics.sizes(4, Sizes { open: 1, closed: 1, bytes: 11 });
-    metrics.restoring(4, 40);
+    metrics.set_lag(3, 7);
+    metrics.set_watermark(3, at(1_500));
+    metrics.set_sizes(3, Sizes { open: 2, closed: 5, bytes: 100 });
+    metrics.set_sizes(4, Sizes { open: 1, closed: 1, bytes: 11 });
+    metrics.set_restoring(4, 40);
     let mut counts = metrics.counts();
     counts.forgotten(3, 9);
     metrics.commit(&counts, at(0));
@@ -234,9 +234,9 @@ fn a_revoked_partition_leaves_no_series_and_no_share_of_the_sums() {
     assert_eq!(owned["restore_remaining_records"], 40.0);
 
     metrics.revoked(3);
-    metrics.lag(3, 1);
-    metrics.watermark(3, at(1));
-    metrics.sizes(3, Sizes { open: 9, closed: 9, bytes: 9 });
+    metrics.set_lag(3, 1);
+    metrics.set_watermark(3, at(1));
+    metrics.set_sizes(3, Sizes { open: 9, closed: 9, bytes: 9 });
     metrics.commit(&counts, at(0));
     let left = series(&metrics);
     assert!(left.keys().all(|name| !name.contains("partition=\"3\"")), "{left:?}");
@@ -254,7 +254,7 @@ fn a_partition_that_went_to_another_worker_of_the_process_keeps_its_series() {
     metrics.assigned(0);
     metrics.assigned(0);
     metrics.revoked(0);
-    metrics.lag(0, 5);
+    metrics.set_lag(0, 5);
     assert_eq!(series(&metrics)["partition_lag_records{partition=\"0\"}"], 5.0);
     assert_eq!(series(&metrics)["assigned_partitions"], 1.0);
     metrics.revoked(0);
@@ -266,8 +266,8 @@ fn a_partition_that_went_to_another_worker_of_the_process_keeps_its_series() {
 fn the_slowest_loop_is_shown() {
     let metrics = metrics();
     assert_eq!(series(&metrics)["last_turn_timestamp_seconds"], 0.0);
-    let first = metrics.turn(at(1_000));
-    let second = metrics.turn(at(2_000));
+    let first = metrics.add_turn(at(1_000));
+    let second = metrics.add_turn(at(2_000));
     assert_eq!(series(&metrics)["last_turn_timestamp_seconds"], 1.0);
     first.turned(at(5_250));
     assert_eq!(series(&metrics)["last_turn_timestamp_seconds"], 2.0);
@@ -279,8 +279,8 @@ fn the_slowest_loop_is_shown() {
 #[test]
 fn a_failed_index_transaction_does_not_count_as_fresh() {
     let metrics = metrics();
-    metrics.index_transaction(IndexTransaction::Committed, at(1_000));
-    metrics.index_transaction(IndexTransaction::Failed, at(9_000));
+    metrics.record_index_transaction(IndexTransaction::Committed, at(1_000));
+    metrics.record_index_transaction(IndexTransaction::Failed, at(9_000));
     let series = series(&metrics);
     assert_eq!(series["index_last_commit_timestamp_seconds"], 1.0);
     assert_eq!(series["index_transactions_total{outcome=\"failed\"}"], 1.0);

@@ -208,8 +208,8 @@ impl<'b, B: Broker> Worker<'b, B> {
         // As with decoding, one record in so many stands for the others; whatever else comes is measured each time.
         match input {
             Input::Record(_) if !self.records.is_multiple_of(TIMED) => {}
-            Input::Record(_) => self.metrics.spent(Phase::Poll, start.elapsed() * TIMED as u32),
-            _ => self.metrics.spent(Phase::Poll, start.elapsed()),
+            Input::Record(_) => self.metrics.record_time(Phase::Poll, start.elapsed() * TIMED as u32),
+            _ => self.metrics.record_time(Phase::Poll, start.elapsed()),
         }
         self.before_restore = if let Input::Record(_) = input { self.before_restore.saturating_sub(1) } else { 0 };
         match input {
@@ -293,8 +293,8 @@ impl<'b, B: Broker> Worker<'b, B> {
         let decoded = timer.map(|start| start.elapsed());
         let outcome = running.state.apply(input, notification, now.wall);
         if let (Some(start), Some(decoded)) = (timer, decoded) {
-            self.metrics.spent(Phase::Decode, decoded * TIMED as u32);
-            self.metrics.spent(Phase::Group, start.elapsed().saturating_sub(decoded) * TIMED as u32);
+            self.metrics.record_time(Phase::Decode, decoded * TIMED as u32);
+            self.metrics.record_time(Phase::Group, start.elapsed().saturating_sub(decoded) * TIMED as u32);
         }
         transaction.records += 1;
         let counts = &mut self.counts;
@@ -321,7 +321,7 @@ impl<'b, B: Broker> Worker<'b, B> {
                 counts.dead_letter(reason.as_str());
                 match self.send_dead_letter(record, timestamp, reason) {
                     Err(kafka::transaction::Error::Abort { doing, source }) => {
-                        self.metrics.transaction(metrics::Transaction::Aborted, None);
+                        self.metrics.record_transaction(metrics::Transaction::Aborted, None);
                         return self.try_again(doing, &source);
                     }
                     sent => sent?,
@@ -333,7 +333,7 @@ impl<'b, B: Broker> Worker<'b, B> {
 
     fn revoked(&mut self, partitions: &[i32]) -> Result<(), Failure> {
         info!(?partitions, "partitions revoked");
-        self.metrics.rebalance(metrics::Rebalance::Revoke);
+        self.metrics.record_rebalance(metrics::Rebalance::Revoke);
         failpoint::reach!("revoke.before");
         // All partitions together, also those that stay: their offsets and ours are one transaction.
         self.commit(REVOKE_BUDGET)?;
@@ -346,7 +346,7 @@ impl<'b, B: Broker> Worker<'b, B> {
 
     fn lost(&mut self, partitions: &[i32]) -> Result<(), Failure> {
         warn!(?partitions, "partitions lost: somebody else may own them already");
-        self.metrics.rebalance(metrics::Rebalance::Lost);
+        self.metrics.record_rebalance(metrics::Rebalance::Lost);
         // Dropped first: there is nothing to seek on what is not ours.
         self.drop_partitions(partitions);
         self.abort()
@@ -388,13 +388,13 @@ impl<'b, B: Broker> Worker<'b, B> {
                 self.counts.clear();
                 self.rest = Duration::ZERO;
                 self.slice = (self.slice * 2).min(self.settings.slice);
-                self.metrics.transaction(metrics::Transaction::Committed, Some(took));
+                self.metrics.record_transaction(metrics::Transaction::Committed, Some(took));
                 self.show_watermarks(&transaction.touched);
                 debug!(records = transaction.records, partitions = transaction.touched.len(), "committed");
                 Ok(())
             }
             Err(kafka::transaction::Error::Abort { doing, source }) => {
-                self.metrics.transaction(metrics::Transaction::Aborted, Some(took));
+                self.metrics.record_transaction(metrics::Transaction::Aborted, Some(took));
                 self.transaction = Some(transaction);
                 self.try_again(doing, &source)
             }
@@ -403,7 +403,7 @@ impl<'b, B: Broker> Worker<'b, B> {
                     kafka::transaction::Error::Fenced { .. } => metrics::Transaction::Fenced,
                     _ => metrics::Transaction::Unknown,
                 };
-                self.metrics.transaction(outcome, Some(took));
+                self.metrics.record_transaction(outcome, Some(took));
                 Err(error.into())
             }
         }
@@ -456,7 +456,7 @@ impl<'b, B: Broker> Worker<'b, B> {
             (metrics::KafkaError::Other, errors.other, before.other),
         ];
         for (kind, now, before) in kinds {
-            (before..now).for_each(|_| self.metrics.kafka_error(kind));
+            (before..now).for_each(|_| self.metrics.record_kafka_error(kind));
         }
         self.errors = errors;
     }

@@ -49,10 +49,10 @@ impl<B: Broker> Worker<'_, B> {
                 })?;
             }
         }
-        self.metrics.spent(Phase::Encode, start.elapsed());
+        self.metrics.record_time(Phase::Encode, start.elapsed());
         let start = clock::instant();
         let committed = self.broker.commit(&offsets, timeout);
-        self.metrics.spent(Phase::Commit, start.elapsed());
+        self.metrics.record_time(Phase::Commit, start.elapsed());
         committed
     }
 

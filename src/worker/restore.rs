@@ -16,14 +16,14 @@ impl<B: Broker> Worker<'_, B> {
     /// Begins to restore partitions that are ours from now on.
     pub(super) fn assigned(&mut self, partitions: &[i32], now: Now) -> Result<(), Failure> {
         info!(?partitions, "partitions assigned");
-        self.metrics.rebalance(metrics::Rebalance::Assign);
+        self.metrics.record_rebalance(metrics::Rebalance::Assign);
         self.is_member = true;
         for partition in partitions {
             self.broker.begin_restore(*partition)?;
             let restoring = Owned::Restoring { reducer: Box::default(), since: now.elapsed, doubt: None };
             self.owned.insert(*partition, restoring);
             self.metrics.assigned(*partition);
-            self.metrics.restoring(*partition, 0);
+            self.metrics.set_restoring(*partition, 0);
         }
         Ok(())
     }
@@ -46,7 +46,7 @@ impl<B: Broker> Worker<'_, B> {
         let under_way = self.owned.iter().filter(|(_, owned)| matches!(owned, Owned::Restoring { .. }));
         for (index, (partition, _)) in under_way.enumerate() {
             // The figure is a sum over the partitions under way; the first one carries it.
-            self.metrics.restoring(*partition, if index == 0 { progress.remaining } else { 0 });
+            self.metrics.set_restoring(*partition, if index == 0 { progress.remaining } else { 0 });
         }
         for restored in progress.restored {
             if self.transaction.is_some() && restored.records > 0 {
@@ -55,7 +55,7 @@ impl<B: Broker> Worker<'_, B> {
             }
             self.restored(restored, now)?;
         }
-        self.metrics.spent(Phase::Restore, start.elapsed());
+        self.metrics.record_time(Phase::Restore, start.elapsed());
         Ok(())
     }
 

@@ -13,7 +13,7 @@ impl<B: Broker> Worker<'_, B> {
             if let Some(Owned::Running(running)) = self.owned.get(partition)
                 && let Some(watermark) = running.state.watermark()
             {
-                self.metrics.watermark(*partition, watermark);
+                self.metrics.set_watermark(*partition, watermark);
             }
         }
     }
@@ -28,7 +28,7 @@ impl<B: Broker> Worker<'_, B> {
             let Some(ends) = self.broker.known_ends(*partition) else { continue };
             let is_at_end = self.broker.position(*partition).is_some_and(|position| position >= ends.end);
             let lag = if is_at_end { 0 } else { ends.end - running.state.next_offset() };
-            self.metrics.lag(*partition, lag.max(0).unsigned_abs());
+            self.metrics.set_lag(*partition, lag.max(0).unsigned_abs());
         }
     }
 
@@ -39,7 +39,7 @@ impl<B: Broker> Worker<'_, B> {
             let grouper = running.state.grouper();
             let open = grouper.count_open() as u64;
             let closed = (grouper.sessions() as u64).saturating_sub(open);
-            self.metrics.sizes(*partition, Sizes { open, closed, bytes: grouper.state_bytes() });
+            self.metrics.set_sizes(*partition, Sizes { open, closed, bytes: grouper.state_bytes() });
         }
     }
 }

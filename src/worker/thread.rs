@@ -50,8 +50,8 @@ impl Thread {
         let ended = supervisor.run("building the worker again", || {
             let ended = self.live(&supervisor, origin);
             if ended.is_err() {
-                self.health.member(false);
-                self.health.restoring(0);
+                self.health.set_member(false);
+                self.health.set_restoring(0);
             }
             ended
         });
@@ -76,8 +76,8 @@ impl Thread {
                 Err(failure) => break Err(failure),
             };
             self.health.turned(now.wall);
-            self.health.member(worker.is_member());
-            self.health.restoring(worker.restoring());
+            self.health.set_member(worker.is_member());
+            self.health.set_restoring(worker.restoring());
             if !rest.is_zero() {
                 supervisor.wait(rest);
             }

@@ -1,7 +1,7 @@
-//! How current the index of this process is.
+//! Freshness of the index of this process.
 //!
-//! Written by the indexer's loop, read by whoever answers from the index: an answer that does not say how old it may be
-//! is half an answer. Atomics, because the writer must never wait for a reader.
+//! Written by the indexer's loop, and read for every response from the index, which says how old it may be. Atomics,
+//! because the writer must never wait for a reader.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -9,7 +9,7 @@ use livesession_grouping::time::Timestamp;
 
 const UNKNOWN: i64 = -1;
 
-/// What the indexer knows about itself. Unknown until it says so, and in a process that has none.
+/// Lag and last commit of the indexer. Unknown until it records them, and in a process that has none.
 #[derive(Debug)]
 pub struct Freshness {
     lag_records: AtomicI64,
@@ -23,13 +23,13 @@ impl Default for Freshness {
 }
 
 impl Freshness {
-    /// Says how many records of the sessions topic are not in the index yet, over all partitions.
-    pub fn lag(&self, records: u64) {
+    /// Sets how many records of the sessions topic are not in the index yet, over all partitions.
+    pub fn set_lag(&self, records: u64) {
         self.lag_records.store(i64::try_from(records).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 
-    /// Says that a batch was committed at the wall time `at`.
-    pub fn committed(&self, at: Timestamp) {
+    /// Records that a batch was committed at the wall time `at`.
+    pub fn record_commit(&self, at: Timestamp) {
         self.last_commit_ms.store(at.as_ms(), Ordering::Relaxed);
     }
 
@@ -53,10 +53,10 @@ mod tests {
     fn nothing_is_known_before_it_is_said() {
         let freshness = Freshness::default();
         assert_eq!((freshness.lag_records(), freshness.last_commit()), (None, None));
-        freshness.lag(0);
-        freshness.committed(Timestamp::MIN);
+        freshness.set_lag(0);
+        freshness.record_commit(Timestamp::MIN);
         assert_eq!((freshness.lag_records(), freshness.last_commit()), (Some(0), Some(Timestamp::MIN)));
-        freshness.lag(u64::MAX);
+        freshness.set_lag(u64::MAX);
         assert_eq!(freshness.lag_records(), Some(i64::MAX as u64));
     }
 }

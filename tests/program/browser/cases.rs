@@ -107,8 +107,8 @@ pub fn all() -> Vec<Case> {
     let names = server("names", &[wordy, session(2, "a b ".repeat(200).trim(), &[(0, HOUR)])]);
     add(&names, "/", 200);
     let lagging = server("lagging", &[session(1, "room-7", &[(0, HOUR)])]);
-    lagging.freshness.lag(1_234_567);
-    lagging.freshness.committed(parse_timestamp(&time(2 * HOUR)).unwrap());
+    lagging.freshness.set_lag(1_234_567);
+    lagging.freshness.record_commit(parse_timestamp(&time(2 * HOUR)).unwrap());
     add(&lagging, "/", 200);
     add(&lagging, &format!("{}&stream=a%2Fb%2Froom-7", window(5 * DAY, 6 * DAY)), 200);
     add(&day, "/?stream=ROOM", 200);

@@ -67,8 +67,8 @@ fn list_says_how_current_it_is() {
     let server = Server::new("fresh", &[session(1, "room-7", &[(0, 9)])]);
     let indexed = |server: &Server| server.get("/api/v1/streams").json()["indexed"].clone();
     assert_eq!(indexed(&server), serde_json::json!({"lag_records": null, "last_commit": null}));
-    server.freshness.lag(7);
-    server.freshness.committed(parse_timestamp(&time(3)).unwrap());
+    server.freshness.set_lag(7);
+    server.freshness.record_commit(parse_timestamp(&time(3)).unwrap());
     assert_eq!(indexed(&server), serde_json::json!({"lag_records": 7, "last_commit": time(3)}));
 }
 

@@ -136,10 +136,10 @@ fn every_page_says_how_current_it_is() {
         assert!(server.get("/sessions/nope").body.contains(text), "a page about a problem too");
     };
     says("<span>Index of unknown age</span>");
-    server.freshness.lag(0);
+    server.freshness.set_lag(0);
     says("<span>Index up to date</span>");
-    server.freshness.committed(parse_timestamp(&crate::http::support::time(3)).unwrap());
-    server.freshness.lag(12);
+    server.freshness.record_commit(parse_timestamp(&crate::http::support::time(3)).unwrap());
+    server.freshness.set_lag(12);
     says("<strong>Index 12 records behind, last written 2026-03-01 00:00:03 UTC</strong>");
 }
 
