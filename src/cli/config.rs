@@ -5,7 +5,7 @@
 
 use super::io::flags::AllSettings;
 use super::io::output::Output;
-use crate::config::{Loaded, SETTINGS, Value};
+use crate::config::{Loaded, SETTINGS};
 use crate::deployment::{Deployment, clients, sample};
 use crate::exit::{Exit, Failure};
 use crate::text::visible;
@@ -78,20 +78,10 @@ fn show_json(loaded: &Loaded, out: &mut Output) -> Result<(), Failure> {
     for setting in &SETTINGS {
         let line = serde_json::json!({
             "setting": setting.name,
-            "value": json(&setting.shown(&loaded.config)),
+            "value": setting.shown(&loaded.config),
             "origin": loaded.origin(setting.name).to_string(),
         });
         out.line(&line.to_string())?;
     }
     Ok(())
-}
-
-fn json(value: &Value) -> serde_json::Value {
-    match value {
-        Value::Text(text) | Value::Other(text) => serde_json::Value::from(text.as_str()),
-        Value::Integer(number) => serde_json::Value::from(*number),
-        Value::Switch(on) => serde_json::Value::from(*on),
-        Value::List(items) => items.iter().map(json).collect(),
-        Value::Section(entries) => entries.iter().map(|(key, inner)| (key.clone(), json(inner))).collect(),
-    }
 }

@@ -2,7 +2,9 @@
 //!
 //! Words are read in any case, because Kafka's own documents write `SASL_SSL`, and shown in ours.
 
-use super::value::{Field, Kind, Value};
+use toml::Value;
+
+use super::value::{Field, Kind};
 
 /// Defines a setting that is one of a few words.
 macro_rules! choice {
@@ -31,7 +33,7 @@ macro_rules! choice {
             }
 
             fn shown(&self) -> Value {
-                Value::Text(self.as_str().to_owned())
+                Value::String(self.as_str().to_owned())
             }
         }
     };

@@ -12,12 +12,14 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
 use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Value};
 
 use super::model::Config;
 use super::problem::{Origin, Problem, nearest};
 use super::settings::{SETTINGS, Setting, new_name};
-use super::value::Value;
 
 /// Read if it exists and no other file is named.
 pub const DEFAULT_FILE: &str = "/etc/livesession/livesession.toml";
@@ -159,7 +161,7 @@ impl Layered {
                 if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
             let origin = at(key.span());
             if let Some(setting) = Setting::find(&name) {
-                let result = setting.read(&mut self.config, &plain(value.get_ref()));
+                let result = plain(value).and_then(|plain| setting.read(&mut self.config, &plain));
                 self.assign(setting, origin, result);
             } else if SETTINGS.iter().any(|setting| setting.name.starts_with(&format!("{name}."))) {
                 match value.get_ref() {
@@ -181,20 +183,9 @@ fn line_of(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }
 
-/// Returns the value without its places in the file.
-fn plain(value: &DeValue<'_>) -> Value {
-    match value {
-        DeValue::String(text) => Value::Text(text.to_string()),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map_or_else(|_| Value::Other(number.to_string()), Value::Integer),
-        DeValue::Boolean(on) => Value::Switch(*on),
-        DeValue::Float(number) => Value::Other(number.to_string()),
-        DeValue::Datetime(when) => Value::Other(when.to_string()),
-        DeValue::Array(items) => Value::List(items.iter().map(|item| plain(item.get_ref())).collect()),
-        DeValue::Table(table) => {
-            Value::Section(table.iter().map(|(key, item)| (key.get_ref().to_string(), plain(item.get_ref()))).collect())
-        }
-    }
+/// Returns a value without its places in the file. The error quotes nothing: the value may be a secret.
+fn plain(value: &Spanned<DeValue<'_>>) -> Result<Value, String> {
+    Value::deserialize(value.clone().into_deserializer()).map_err(|_| "a number does not fit in 64 bits".to_owned())
 }
 
 /// Returns the name of a setting in the environment.

@@ -33,7 +33,7 @@ pub use model::{Client, Config, Grouping, Http, Index, Input, Kafka, Output, Pas
 pub use problem::{Origin, Problem, Problems};
 pub use properties::{FileError, Files, Properties, is_secret};
 pub use settings::{RENAMED, Renamed, SETTINGS, Setting};
-pub use value::{Bytes, Field, Kind, Value};
+pub use value::{Bytes, Field, Kind};
 
 use check::Checker;
 

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use livesession_grouping::policy::Override;
 use livesession_grouping::time::Millis;
 use secrecy::SecretString;
+use toml::{Table, Value};
 
 use super::problem::nearest;
-use super::value::{Field, Kind, Value};
+use super::value::{Field, Kind};
 
 /// What stands in the place of a secret.
 pub const MASK: &str = "********";
@@ -78,8 +79,8 @@ impl Field for Properties {
 
     /// Takes `"fetch.min.bytes" = 1` and also `fetch.min.bytes = 1`, which TOML reads as three sections.
     fn read(value: &Value) -> Result<Properties, String> {
-        let Value::Section(entries) = value else {
-            return Err(format!("expected a section, found {}", value.describe()));
+        let Value::Table(entries) = value else {
+            return Err(format!("expected a table, found {}", value.type_str()));
         };
         let mut properties = Properties::default();
         flatten("", entries, &mut properties)?;
@@ -88,21 +89,18 @@ impl Field for Properties {
 
     fn shown(&self) -> Value {
         let mask = |name: &str, value: &str| if is_secret(name) { MASK.to_owned() } else { value.to_owned() };
-        let entries = self.iter().map(|(name, value)| (name.to_owned(), Value::Text(mask(name, value))));
-        Value::Section(entries.collect())
+        Value::Table(self.iter().map(|(name, value)| (name.to_owned(), Value::String(mask(name, value)))).collect())
     }
 }
 
-fn flatten(prefix: &str, entries: &[(String, Value)], into: &mut Properties) -> Result<(), String> {
+fn flatten(prefix: &str, entries: &Table, into: &mut Properties) -> Result<(), String> {
     for (key, value) in entries {
         let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
         match value {
-            Value::Section(inner) => flatten(&name, inner, into)?,
-            Value::Text(text) => into.insert(&name, text),
-            Value::Integer(number) => into.insert(&name, &number.to_string()),
-            Value::Switch(on) => into.insert(&name, if *on { "true" } else { "false" }),
-            Value::Other(text) => into.insert(&name, text),
-            Value::List(_) => return Err(format!("`{name}` is a list: write one text, with commas")),
+            Value::Table(inner) => flatten(&name, inner, into)?,
+            Value::Array(_) => return Err(format!("`{name}` is an array: write one string, with commas")),
+            Value::String(text) => into.insert(&name, text),
+            other => into.insert(&name, &other.to_string()),
         }
     }
     Ok(())
@@ -152,8 +150,8 @@ impl Field for Vec<Override> {
     }
 
     fn read(value: &Value) -> Result<Vec<Override>, String> {
-        let Value::List(items) = value else {
-            return Err("is a list of sections: write [[grouping.override]]".to_owned());
+        let Value::Array(items) = value else {
+            return Err("is an array of tables: write [[grouping.override]]".to_owned());
         };
         let mut overrides = Vec::new();
         for (index, item) in items.iter().enumerate() {
@@ -164,17 +162,16 @@ impl Field for Vec<Override> {
     }
 
     fn shown(&self) -> Value {
-        let section = |entry: &Override| {
-            let streams = Value::Text(entry.streams.clone());
-            Value::Section(vec![("streams".to_owned(), streams), ("gap".to_owned(), entry.gap.shown())])
+        let table = |entry: &Override| {
+            Table::from_iter([("streams".to_owned(), entry.streams.shown()), ("gap".to_owned(), entry.gap.shown())])
         };
-        Value::List(self.iter().map(section).collect())
+        Value::Array(self.iter().map(table).map(Value::Table).collect())
     }
 }
 
 fn read_override(value: &Value) -> Result<Override, String> {
-    let Value::Section(entries) = value else {
-        return Err(format!("expected a section, found {}", value.describe()));
+    let Value::Table(entries) = value else {
+        return Err(format!("expected a table, found {}", value.type_str()));
     };
     let (mut streams, mut gap) = (None, None);
     for (key, inner) in entries {
@@ -196,22 +193,23 @@ fn read_override(value: &Value) -> Result<Override, String> {
 mod tests {
     use super::*;
 
-    fn section(entries: &[(&str, Value)]) -> Value {
-        Value::Section(entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect())
-    }
-
-    fn text(text: &str) -> Value {
-        Value::Text(text.to_owned())
+    fn table(text: &str) -> Value {
+        Value::Table(toml::from_str(text).unwrap())
     }
 
     #[test]
     fn dotted_keys_with_and_without_quotes_mean_the_same() {
-        let quoted = section(&[("fetch.min.bytes", Value::Integer(1))]);
-        let dotted = section(&[("fetch", section(&[("min", section(&[("bytes", Value::Integer(1))]))]))]);
-        let read = Properties::read(&quoted).unwrap();
+        let read = Properties::read(&table("\"fetch.min.bytes\" = 1")).unwrap();
         assert_eq!(read.get("fetch.min.bytes"), Some("1"));
-        assert_eq!(Properties::read(&dotted), Ok(read));
-        assert!(Properties::read(&section(&[("a", Value::List(Vec::new()))])).is_err());
+        assert_eq!(Properties::read(&table("fetch.min.bytes = 1")), Ok(read));
+        assert!(Properties::read(&table("a = []")).is_err());
+    }
+
+    #[test]
+    fn every_scalar_is_passed_as_it_is_written() {
+        let read = Properties::read(&table("a = true\nb = -7\nc = 0.5\nd = \"x y\"\ne = 1979-05-27")).unwrap();
+        let expected = [("a", "true"), ("b", "-7"), ("c", "0.5"), ("d", "x y"), ("e", "1979-05-27")];
+        assert_eq!(read.iter().collect::<Vec<_>>(), expected);
     }
 
     #[test]
@@ -228,15 +226,15 @@ mod tests {
 
     #[test]
     fn overrides_need_both_keys_and_no_other() {
-        let good = section(&[("streams", text("a/*")), ("gap", text("10m"))]);
-        let read = Vec::<Override>::read(&Value::List(vec![good])).unwrap();
+        let good = table("streams = \"a/*\"\ngap = \"10m\"");
+        let read = Vec::<Override>::read(&Value::Array(vec![good])).unwrap();
         assert_eq!(read, [Override { streams: "a/*".to_owned(), gap: Millis::from_secs(600) }]);
         for (wrong, expected) in [
-            (section(&[("streams", text("a"))]), "entry 1: `gap` is missing"),
-            (section(&[("gap", text("1m"))]), "entry 1: `streams` is missing"),
-            (section(&[("stream", text("a"))]), "entry 1: unknown key `stream`: did you mean `streams`?"),
+            ("streams = \"a\"", "entry 1: `gap` is missing"),
+            ("gap = \"1m\"", "entry 1: `streams` is missing"),
+            ("stream = \"a\"", "entry 1: unknown key `stream`: did you mean `streams`?"),
         ] {
-            assert_eq!(Vec::<Override>::read(&Value::List(vec![wrong])), Err(expected.to_owned()));
+            assert_eq!(Vec::<Override>::read(&Value::Array(vec![table(wrong)])), Err(expected.to_owned()));
         }
     }
 }

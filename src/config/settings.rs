@@ -3,8 +3,10 @@
 //! A row binds a name to a field of [`Config`]; how the field is read and shown follows from its type. A setting that has no
 //! row does not exist for anybody, which the test of `deploy/livesession.toml` would notice.
 
+use toml::Value;
+
 use super::model::Config;
-use super::value::{Field, Kind, Value};
+use super::value::{Field, Kind};
 
 /// One setting.
 pub struct Setting {

@@ -164,7 +164,7 @@ fn unknown_names_are_refused_with_the_nearest_known_one() {
         "kafak (a.toml:3): unknown key; did you mean `kafka`?",
         "grouping.zzz (a.toml:6): unknown key; take it out",
         "grouping.max_sesion_bytes (a.toml:7): unknown key; did you mean `grouping.max_session_bytes`?",
-        "input.start (a.toml:8): expected a text, found a section",
+        "input.start (a.toml:8): expected a string, found table",
     ] {
         assert!(problems.iter().any(|problem| problem == expected), "{expected} is not in {problems:#?}");
     }
@@ -185,6 +185,13 @@ fn broken_toml_is_told_by_line_and_not_quoted() {
     let recovered = problems_of("recovered", "wokers = 0\nworkers = 0\nlog_filter = \"x\n");
     assert_eq!(recovered.len(), 1, "{recovered:?}");
     assert!(problems_of("twice", "workers = 1\nworkers = 2\n")[0].starts_with("TOML (a.toml:2): "));
+}
+
+#[test]
+fn a_number_out_of_range_is_told_and_not_quoted() {
+    let text = "workers = 99999999999999999999\n[kafka.properties]\nsasl.password = 99999999999999999999\n";
+    let expected = ["kafka.properties (a.toml:2)", "workers (a.toml:1)"];
+    assert_eq!(problems_of("range", text), expected.map(|place| format!("{place}: a number does not fit in 64 bits")));
 }
 
 #[test]

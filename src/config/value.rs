@@ -1,80 +1,18 @@
-//! Values of settings: how each type is read from a file, read from text, and shown.
+//! Types of settings: reading each from a file or from text, and showing it.
 //!
-//! [`Value`] is what a configuration file can say, without its syntax: [`super::layers`] makes it from TOML, tests from
-//! nothing. [`Field`] is implemented once for each type of setting, so that the table of settings needs no parser of its
-//! own. What is wrong with a value is a text for people without the name of the setting: the caller knows it.
+//! [`Field`] is implemented once for each type of setting, so that the table of settings needs no parser of its own. An
+//! error is a text for people without the name of the setting, which the caller knows.
 //!
 //! Text (environment, flags) and file values are read by two functions: `workers = "4"` in a file is a mistake that says
 //! so, while in the environment everything is text.
 
-use livesession_formats::time::parse_span;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use livesession_formats::time::parse_span;
 use livesession_grouping::time::Millis;
-
-/// A value in a configuration file.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value {
-    Text(String),
-    Integer(i64),
-    Switch(bool),
-    List(Vec<Value>),
-    /// In the order of the file's keys.
-    Section(Vec<(String, Value)>),
-    /// A kind of value that no setting has: a float, a date.
-    Other(String),
-}
-
-impl Value {
-    /// Returns what this is, for a message that expected something else.
-    pub fn describe(&self) -> &'static str {
-        match self {
-            Value::Text(_) => "a text",
-            Value::Integer(_) => "an integer",
-            Value::Switch(_) => "true or false",
-            Value::List(_) => "a list",
-            Value::Section(_) => "a section",
-            Value::Other(_) => "a float or a date",
-        }
-    }
-}
-
-impl fmt::Display for Value {
-    /// Writes TOML, in one line.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Value::Text(text) => write!(f, "{}", quoted(text)),
-            Value::Integer(number) => write!(f, "{number}"),
-            Value::Switch(on) => write!(f, "{on}"),
-            Value::Other(text) => write!(f, "{text}"),
-            Value::List(items) => {
-                f.write_str("[")?;
-                for (index, item) in items.iter().enumerate() {
-                    if index > 0 {
-                        f.write_str(", ")?;
-                    }
-                    write!(f, "{item}")?;
-                }
-                f.write_str("]")
-            }
-            Value::Section(entries) => {
-                f.write_str("{")?;
-                for (index, (key, value)) in entries.iter().enumerate() {
-                    let comma = if index > 0 { "," } else { "" };
-                    write!(f, "{comma} {} = {value}", quoted(key))?;
-                }
-                f.write_str(if entries.is_empty() { "}" } else { " }" })
-            }
-        }
-    }
-}
-
-/// Returns a text as TOML writes it.
-fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
-}
+use toml::Value;
 
 /// The kinds of settings, as help texts and completions need to know them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,8 +41,8 @@ pub trait Field: Sized {
     /// Reads the value from a file.
     fn read(value: &Value) -> Result<Self, String> {
         match value {
-            Value::Text(text) => Self::parse(text),
-            other => Err(format!("expected a text, found {}", other.describe())),
+            Value::String(text) => Self::parse(text),
+            other => Err(format!("expected a string, found {}", other.type_str())),
         }
     }
 
@@ -143,9 +81,9 @@ impl Field for Bytes {
 
     fn read(value: &Value) -> Result<Bytes, String> {
         match value {
-            Value::Text(text) => Bytes::parse(text),
+            Value::String(text) => Bytes::parse(text),
             Value::Integer(number) => u64::try_from(*number).map(Bytes).map_err(|_| format!("{number} is negative")),
-            other => Err(format!("expected a size such as \"768KiB\", found {}", other.describe())),
+            other => Err(format!("expected a size such as \"768KiB\", found {}", other.type_str())),
         }
     }
 
@@ -153,7 +91,7 @@ impl Field for Bytes {
         let text = self.to_string();
         match i64::try_from(self.0) {
             Ok(number) if text.bytes().all(|byte| byte.is_ascii_digit()) => Value::Integer(number),
-            _ => Value::Text(text),
+            _ => Value::String(text),
         }
     }
 }
@@ -171,15 +109,15 @@ impl Field for Millis {
     /// Takes no integer but 0: seconds and milliseconds are too easily taken for one another.
     fn read(value: &Value) -> Result<Millis, String> {
         match value {
-            Value::Text(text) => parse_span(text).map_err(|problem| format!("cannot read {text:?}: {problem}")),
+            Value::String(text) => parse_span(text).map_err(|problem| format!("cannot read {text:?}: {problem}")),
             Value::Integer(0) => Ok(Millis::ZERO),
             Value::Integer(number) => Err(format!("{number} has no unit (write \"{number}s\" or \"{number}ms\")")),
-            other => Err(format!("expected a duration such as \"3m\", found {}", other.describe())),
+            other => Err(format!("expected a duration such as \"3m\", found {}", other.type_str())),
         }
     }
 
     fn shown(&self) -> Value {
-        Value::Text(self.to_string())
+        Value::String(self.to_string())
     }
 }
 
@@ -195,7 +133,7 @@ impl Field for u32 {
             Value::Integer(number) => {
                 u32::try_from(*number).map_err(|_| format!("{number} is not between 0 and {}", u32::MAX))
             }
-            other => Err(format!("expected an integer, found {}", other.describe())),
+            other => Err(format!("expected an integer, found {}", other.type_str())),
         }
     }
 
@@ -217,13 +155,13 @@ impl Field for bool {
 
     fn read(value: &Value) -> Result<bool, String> {
         match value {
-            Value::Switch(on) => Ok(*on),
-            other => Err(format!("expected true or false, found {}", other.describe())),
+            Value::Boolean(on) => Ok(*on),
+            other => Err(format!("expected a boolean, found {}", other.type_str())),
         }
     }
 
     fn shown(&self) -> Value {
-        Value::Switch(*self)
+        Value::Boolean(*self)
     }
 }
 
@@ -235,7 +173,7 @@ impl Field for String {
     }
 
     fn shown(&self) -> Value {
-        Value::Text(self.clone())
+        Value::String(self.clone())
     }
 }
 
@@ -247,7 +185,7 @@ impl Field for PathBuf {
     }
 
     fn shown(&self) -> Value {
-        Value::Text(self.display().to_string())
+        Value::String(self.display().to_string())
     }
 }
 
@@ -261,7 +199,7 @@ impl Field for SocketAddr {
     }
 
     fn shown(&self) -> Value {
-        Value::Text(self.to_string())
+        Value::String(self.to_string())
     }
 }
 
@@ -275,13 +213,13 @@ impl<T: Field> Field for Option<T> {
 
     fn read(value: &Value) -> Result<Option<T>, String> {
         match value {
-            Value::Text(text) if text.is_empty() => Ok(None),
+            Value::String(text) if text.is_empty() => Ok(None),
             other => T::read(other).map(Some),
         }
     }
 
     fn shown(&self) -> Value {
-        self.as_ref().map_or(Value::Text(String::new()), T::shown)
+        self.as_ref().map_or(Value::String(String::new()), T::shown)
     }
 }
 
@@ -295,20 +233,20 @@ impl Field for Vec<String> {
     /// Takes a text with commas too: everybody writes `brokers = "a:9092,b:9092"` once.
     fn read(value: &Value) -> Result<Vec<String>, String> {
         match value {
-            Value::Text(text) => Vec::parse(text),
-            Value::List(items) => {
+            Value::String(text) => Vec::parse(text),
+            Value::Array(items) => {
                 let mut texts = Vec::new();
                 for item in items {
                     texts.push(String::read(item)?);
                 }
                 Ok(texts)
             }
-            other => Err(format!("expected a list of texts, found {}", other.describe())),
+            other => Err(format!("expected an array of strings, found {}", other.type_str())),
         }
     }
 
     fn shown(&self) -> Value {
-        Value::List(self.iter().cloned().map(Value::Text).collect())
+        Value::Array(self.iter().cloned().map(Value::String).collect())
     }
 }
 
@@ -317,7 +255,7 @@ mod tests {
     use super::*;
 
     fn text(text: &str) -> Value {
-        Value::Text(text.to_owned())
+        Value::String(text.to_owned())
     }
 
     #[test]
