@@ -14,7 +14,6 @@
 //! unknown name is an error in all three layers; that is most of the work anyway.
 
 mod check;
-mod choices;
 mod layers;
 mod model;
 mod problem;
@@ -27,13 +26,12 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-pub use choices::{LogFormat, SaslMechanism, SecurityProtocol, Start, StreamKey};
 pub use layers::{DEFAULT_FILE, FILE_VARIABLE, Flag, PREFIX, Sources, variable_name};
 pub use model::{Client, Config, Grouping, Http, Index, Input, Kafka, Output, PasswordError, Topics};
 pub use problem::{Origin, Problem, Problems};
 pub use properties::{FileError, Files, Properties, is_secret};
 pub use settings::{RENAMED, Renamed, SETTINGS, Setting};
-pub use value::{Bytes, Field, Kind};
+pub use value::{Bytes, Field, Kind, LogFormat, SaslMechanism, SecurityProtocol, Start, StreamKey};
 
 use check::Checker;
 

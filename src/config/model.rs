@@ -13,9 +13,8 @@ use secrecy::SecretString;
 use livesession_grouping::policy::{Override, Settings};
 use livesession_grouping::time::Millis;
 
-use super::choices::{LogFormat, SaslMechanism, SecurityProtocol, Start, StreamKey};
 use super::properties::Properties;
-use super::value::Bytes;
+use super::value::{Bytes, LogFormat, SaslMechanism, SecurityProtocol, Start, StreamKey};
 
 /// All settings of the program.
 #[derive(Clone, Debug, PartialEq)]

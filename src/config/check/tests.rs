@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::config::choices::SaslMechanism;
-use crate::config::choices::SecurityProtocol;
-use crate::config::value::Bytes;
+use crate::config::value::{Bytes, SaslMechanism, SecurityProtocol};
 
 /// Returns the settings at fault after a change of the defaults.
 fn faults(change: impl FnOnce(&mut Config)) -> Vec<&'static str> {
