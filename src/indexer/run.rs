@@ -15,8 +15,11 @@ use super::failure::Failure;
 use super::life::{End, Life};
 use super::thread::Thread;
 use crate::clock;
-use crate::service::supervisor::{Ended, Verdict};
+use crate::service::supervisor::{Ended, Messages, Verdict};
 use crate::text::chain;
+
+/// What the log says before the index is opened again.
+const MESSAGES: Messages = Messages { unanswered: "indexer waits for Kafka", again: "opening the index again" };
 
 impl Thread {
     /// Indexes until told to stop.
@@ -26,7 +29,7 @@ impl Thread {
     /// Whatever beginning again does not repair.
     pub fn run(&self) -> Result<(), Failure> {
         let alive = || self.health.turned(clock::now());
-        let ended = self.supervisor(&alive).run("opening the index again", || {
+        let ended = self.supervisor(&alive).run(MESSAGES, || {
             let mut worked = false;
             self.live(&mut worked).map_err(|end| {
                 // While Kafka is away an index that is open answers.

@@ -50,6 +50,15 @@ pub struct Ended<F> {
     pub worked: bool,
 }
 
+/// What the log says before another run.
+#[derive(Clone, Copy, Debug)]
+pub struct Messages {
+    /// The other side did not answer.
+    pub unanswered: &'static str,
+    /// For any other reason.
+    pub again: &'static str,
+}
+
 /// Pauses that double.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff(Duration);
@@ -79,35 +88,36 @@ struct History {
 }
 
 impl History {
-    /// Returns why the loop runs again and after which pause.
+    /// Returns the pause before another run, and logs why there is one.
     ///
     /// # Errors
     ///
     /// The failure that another run would not repair.
-    fn next<F: Error + 'static>(&mut self, ended: Ended<F>, now: Instant) -> Result<(String, Duration), F> {
+    fn next<F: Error + 'static>(&mut self, ended: Ended<F>, now: Instant, messages: Messages) -> Result<Duration, F> {
         if ended.worked {
             (self.backoff, self.unanswered_since) = (Backoff::default(), None);
         }
-        let why = match ended.verdict {
-            Verdict::Again { why } => why.to_owned(),
+        match ended.verdict {
+            Verdict::Again { why } => warn!(why, "{}", messages.again),
             Verdict::Unanswered(failure) => {
                 let since = *self.unanswered_since.get_or_insert(now);
                 if now.duration_since(since) > PATIENCE {
                     return Err(failure);
                 }
                 // Without the failure's own text, which says how a loop ends that has given up.
-                failure.source().map_or_else(|| failure.to_string(), chain)
+                let why = failure.source().map_or_else(|| failure.to_string(), chain);
+                warn!(error = why, "{}", messages.unanswered);
             }
             Verdict::TakenOver(failure) => {
                 if self.taken_over_at.is_some_and(|before| now.duration_since(before) < TAKEOVERS_APART) {
                     return Err(failure);
                 }
                 self.taken_over_at = Some(now);
-                chain(&failure)
+                warn!(error = chain(&failure), "{}", messages.again);
             }
             Verdict::GiveUp(failure) => return Err(failure),
-        };
-        Ok((why, self.backoff.next()))
+        }
+        Ok(self.backoff.next())
     }
 }
 
@@ -120,18 +130,21 @@ pub struct Supervisor<'a> {
 }
 
 impl Supervisor<'_> {
-    /// Runs until told to stop. `again` is what the log says before another run.
+    /// Runs until told to stop.
     ///
     /// # Errors
     ///
     /// The failure that another run would not repair.
-    pub fn run<F: Error + 'static>(&self, again: &str, mut run: impl FnMut() -> Result<(), Ended<F>>) -> Result<(), F> {
+    pub fn run<F: Error + 'static>(
+        &self,
+        messages: Messages,
+        mut run: impl FnMut() -> Result<(), Ended<F>>,
+    ) -> Result<(), F> {
         let mut history = History::default();
         while !self.is_stopping() {
             (self.alive)();
             let Err(ended) = run() else { return Ok(()) };
-            let (why, pause) = history.next(ended, clock::instant())?;
-            warn!(error = why, "{again}");
+            let pause = history.next(ended, clock::instant(), messages)?;
             self.wait(pause);
         }
         Ok(())
@@ -162,6 +175,8 @@ mod tests {
     #[error("{0}")]
     struct Failure(&'static str);
 
+    const MESSAGES: Messages = Messages { unanswered: "waiting", again: "running again" };
+
     fn unanswered(worked: bool) -> Ended<Failure> {
         Ended { verdict: Verdict::Unanswered(Failure("no answer")), worked }
     }
@@ -171,7 +186,7 @@ mod tests {
     }
 
     fn pause(history: &mut History, ended: Ended<Failure>, now: Instant) -> Duration {
-        history.next(ended, now).unwrap().1
+        history.next(ended, now, MESSAGES).unwrap()
     }
 
     #[test]
@@ -191,7 +206,7 @@ mod tests {
         pause(&mut history, unanswered(true), start + PATIENCE * 2);
         pause(&mut history, unanswered(false), start + PATIENCE * 3);
         let late = start + PATIENCE * 3 + Duration::from_millis(1);
-        assert_eq!(history.next(unanswered(false), late), Err(Failure("no answer")));
+        assert_eq!(history.next(unanswered(false), late, MESSAGES), Err(Failure("no answer")));
     }
 
     #[test]
@@ -200,13 +215,13 @@ mod tests {
         pause(&mut history, taken_over(), start);
         pause(&mut history, taken_over(), start + TAKEOVERS_APART);
         let soon = start + TAKEOVERS_APART * 2 - Duration::from_millis(1);
-        assert_eq!(history.next(taken_over(), soon), Err(Failure("fenced")));
+        assert_eq!(history.next(taken_over(), soon, MESSAGES), Err(Failure("fenced")));
     }
 
     #[test]
     fn what_another_run_does_not_repair_ends_it() {
         let ended = Ended { verdict: Verdict::GiveUp(Failure("wrong password")), worked: true };
-        assert_eq!(History::default().next(ended, clock::instant()), Err(Failure("wrong password")));
+        assert_eq!(History::default().next(ended, clock::instant(), MESSAGES), Err(Failure("wrong password")));
     }
 
     #[test]
@@ -214,8 +229,7 @@ mod tests {
         let (mut history, start) = (History::default(), clock::instant());
         for hour in 0..100 {
             let ended = Ended::<Failure> { verdict: Verdict::Again { why: "moved" }, worked: false };
-            let (why, pause) = history.next(ended, start + PATIENCE * hour).unwrap();
-            assert_eq!((why.as_str(), pause <= BACKOFF.1), ("moved", true));
+            assert!(pause(&mut history, ended, start + PATIENCE * hour) <= BACKOFF.1);
         }
     }
 
@@ -225,18 +239,18 @@ mod tests {
         let count = || alive.set(alive.get() + 1);
         let supervisor = Supervisor { stop: &stop, alive: &count };
         let mut runs = 0;
-        let ended: Result<(), Failure> = supervisor.run("running again", || {
+        let ended: Result<(), Failure> = supervisor.run(MESSAGES, || {
             runs += 1;
             if runs == 2 { Ok(()) } else { Err(unanswered(false)) }
         });
         assert_eq!((ended, runs), (Ok(()), 2));
         assert!(alive.get() > 2, "a pause reports that the loop is alive");
-        let ended = supervisor.run("running again", || {
+        let ended = supervisor.run(MESSAGES, || {
             stop.store(true, Ordering::Relaxed);
             Err(unanswered(false))
         });
         assert_eq!(ended, Ok(()));
-        let refused = supervisor.run("running again", || Err(unanswered(false)));
+        let refused = supervisor.run(MESSAGES, || Err(unanswered(false)));
         assert_eq!(refused, Ok(()), "nothing runs while the process stops");
     }
 }

@@ -20,13 +20,16 @@ use super::{Failure, Now, Settings, Worker};
 use crate::clock;
 use crate::health;
 use crate::metrics::Metrics;
-use crate::service::supervisor::{Ended, Supervisor, Verdict};
+use crate::service::supervisor::{Ended, Messages, Supervisor, Verdict};
 use crate::text::chain;
 use livesession_kafka::client::Client;
 use livesession_kafka::settings::Settings as KafkaSettings;
 
 /// How long one attempt to connect may take.
 const CONNECT: Duration = Duration::from_secs(20);
+
+/// What the log says before the worker is built again.
+const MESSAGES: Messages = Messages { unanswered: "building the worker again", again: "building the worker again" };
 
 /// What a worker thread needs.
 pub struct Thread {
@@ -47,7 +50,7 @@ impl Thread {
         let origin = clock::instant();
         let alive = || self.health.turned(clock::now());
         let supervisor = Supervisor { stop: &self.stop, alive: &alive };
-        let ended = supervisor.run("building the worker again", || {
+        let ended = supervisor.run(MESSAGES, || {
             let ended = self.live(&supervisor, origin);
             if ended.is_err() {
                 self.health.set_member(false);
