@@ -223,6 +223,30 @@ fn functions_of_the_prose_are_in_the_files_that_it_names() {
 }
 
 #[test]
+fn functions_of_the_walks_exist() {
+    let code: Vec<String> = files()
+        .into_iter()
+        .filter(|(file, _)| file.ends_with(".rs") && (file.starts_with("src/") || file.starts_with("crates/")))
+        .map(|(_, text)| text)
+        .collect();
+    let page = read("docs/architecture.md");
+    let named: BTreeSet<(&str, &str)> =
+        page.split('`').skip(1).step_by(2).filter_map(|code| code.split_once("::")).collect();
+    let named: Vec<_> = named.into_iter().filter(|(of, _)| *of != "Input").collect();
+    assert!(named.len() >= 20, "{named:?}");
+    let is_there = |(of, function): &(&str, &str)| {
+        code.iter().any(|text| {
+            let is_home = [format!("struct {of}"), format!("impl {of}"), format!("trait {of}"), format!(" {of}")]
+                .iter()
+                .any(|form| text.contains(form.as_str()));
+            is_home && text.contains(&format!("fn {function}"))
+        })
+    };
+    let missing = named.iter().filter(|walk| !is_there(walk));
+    assert_none(missing.map(|(of, function)| format!("docs/architecture.md: there is no {of}::{function}")).collect());
+}
+
+#[test]
 fn scenarios_of_a_rule_are_those_that_cite_it() {
     let mut cites: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut wrong = Vec::new();
