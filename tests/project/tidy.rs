@@ -14,10 +14,16 @@ const STOPS: [(&str, &[&str], &str); 4] = [
 ];
 
 /// What a module of the program must not know, and why. What a crate must not know, its `Cargo.toml` says.
-const DIRECTIONS: [(&str, &[&str], &str); 6] = [
+const DIRECTIONS: [(&str, &[&str], &str); 12] = [
     ("partition", &["livesession_kafka", "livesession_index", "crate::"], "a partition is a value"),
     ("metrics/", &["livesession_formats", "livesession_kafka", "crate::worker", "crate::cli"], "metrics is a leaf"),
     ("config/", &["livesession_kafka", "livesession_index", "crate::worker", "crate::cli"], "configuration is a leaf"),
+    ("cli/", &["livesession_kafka"], "a command parses, calls one function and prints"),
+    ("batch/", &["crate::cli", "livesession_kafka"], "the engine knows no command, and files need no broker"),
+    ("dlq/", &["crate::cli"], "the engine knows no command"),
+    ("deployment/", &["crate::cli", "crate::batch", "crate::dlq"], "what runs is told, and tells nothing"),
+    ("service/", &["crate::cli", "crate::deployment", "crate::worker", "crate::indexer"], "a service runs any loop"),
+    ("exit.rs", &["crate::cli", "crate::config", "livesession_"], "everything that can fail has an exit code"),
     ("clock.rs", &["crate::", "livesession_kafka", "livesession_index"], "the clock is a leaf"),
     ("splice", &["livesession_kafka", "livesession_index", "crate::"], "a plan is a value"),
     (
@@ -117,6 +123,22 @@ fn modules_know_only_what_is_below_them() {
                     broken.push(format!("src/{name} knows {other}: {reason}"));
                 }
             }
+        }
+    }
+    assert_none(broken);
+}
+
+#[test]
+fn a_module_with_files_of_its_own_is_a_folder_with_mod_rs() {
+    let files = rust_files("src");
+    let mut broken = Vec::new();
+    for (name, text) in &files {
+        let folder = format!("{}/", name.trim_end_matches(".rs"));
+        if files.iter().any(|(other, _)| other.starts_with(&folder)) {
+            broken.push(format!("src/{name} stands beside its folder: call it {folder}mod.rs"));
+        }
+        if text.contains("#[path") {
+            broken.push(format!("src/{name} has a path attribute: name the file as the module"));
         }
     }
     assert_none(broken);
