@@ -23,22 +23,26 @@
 //!
 //! Read in this order; each module opens with what lives there and what must not.
 //!
-//! | module | what it is | knows |
+//! | crate or module | what it is | knows |
 //! | --- | --- | --- |
-//! | [`time`] | points and spans of time; no `now()` | nothing |
-//! | [`grouping`] | **the rules**, as pure values: segments in, publications out | `time` |
-//! | [`wire`] | bytes to values and back: notifications, sessions, dead letters, changelog | `grouping` |
-//! | [`partition`] | one partition: bytes in, publications and changelog records out | `wire` |
-//! | [`kafka`] | **the protocol**: consumer, transactions, restore; rdkafka stops here | bytes and offsets only |
-//! | [`worker`] | the loop: the only place where `partition` and `kafka` meet | both |
-//! | [`index`], [`projection`], [`indexer`] | the SQLite file, its rows, and the loop that fills it | the session record |
+//! | [`livesession_grouping`] | **the rules**, as pure values: segments in, publications out | nothing |
+//! | [`livesession_formats`] | bytes to values and back: notifications, sessions, dead letters, changelog | the rules |
+//! | [`livesession_kafka`] | **the protocol**: consumer, transactions, restore; rdkafka stops there | bytes and offsets only |
+//! | [`livesession_index`] | the SQLite file | the session record |
+//! | [`partition`] | one partition: bytes in, publications and changelog records out | rules, formats |
+//! | [`worker`] | the loop: the only place where `partition` and Kafka meet | both |
+//! | [`indexer`] | the loop that fills the index from the output topic | Kafka, index |
+//! | [`batch`] | the file engine: notifications in files to sessions | rules, formats, `partition::apply` |
+//! | [`dlq`] | the dead-letter topic, and its replay | formats, Kafka |
 //! | [`splice`] | which files to join, in which order, cut where | the session record |
-//! | [`http`] | metrics, health, query API, page | `index` |
-//! | [`cli`] | one file per command | everything |
-//! | [`config`], [`metrics`], [`health`], [`clock`], [`failpoint`] | leaves that the others read | `time` |
+//! | [`http`] | metrics, health, query API, page | index |
+//! | [`service`] | threads, signals, systemd, restarts of a loop, log lines | `http`, `health` |
+//! | [`deployment`] | a checked configuration, made once, for all that runs; whether a cluster fits it | all of the above |
+//! | [`cli`] | one file per command: it parses, calls one function and prints | everything but Kafka |
+//! | [`config`], [`metrics`], [`health`], [`exit`], [`text`], [`clock`] | what the others read | nearly nothing |
 //!
-//! To see why a session has its bounds read `grouping/policy.rs`, `timeline.rs`, `grouper.rs` and `settle.rs`; to see why
-//! nothing is lost or doubled read `kafka/mod.rs`, `kafka/transaction.rs` and `worker/mod.rs`.
+//! To see why a session has its bounds read `docs/rules.md`; to see why nothing is lost or doubled read
+//! `crates/kafka/src/lib.rs`, `crates/kafka/src/transaction.rs` and `src/worker/mod.rs`.
 //!
 //! # What is always true
 //!
