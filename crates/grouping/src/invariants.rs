@@ -3,10 +3,10 @@
 //! Tests call [`check`] after every step; debug builds call it when a transaction commits. A broken one is a defect of
 //! ours, so it panics with its name.
 
-use super::grouper::Grouper;
-use super::policy::Policy;
-use super::timeline::{Queue, Session, Timeline};
+use crate::grouper::Grouper;
+use crate::policy::Policy;
 use crate::time::Timestamp;
+use crate::timeline::{Queue, Session, Timeline};
 
 /// Panics with the name of the invariant that does not hold.
 ///

@@ -35,7 +35,7 @@ pub struct Settings {
     pub max_hold: Millis,
     pub max_session_duration: Millis,
     pub max_session_segments: u32,
-    /// Text of the session's segments, as written in JSON ([`super::NewSegment::text_bytes`]).
+    /// Text of the session's segments, as written in JSON ([`crate::NewSegment::text_bytes`]).
     pub max_session_bytes: u64,
     /// Another gap for some streams; the first match wins.
     pub overrides: Vec<Override>,

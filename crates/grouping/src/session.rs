@@ -11,7 +11,7 @@ use core::fmt;
 
 use uuid::Uuid;
 
-use super::segment::{Offset, Segment};
+use crate::segment::{Offset, Segment};
 use crate::time::{Millis, Timestamp};
 
 /// The namespace of session ids (rule: identity).

@@ -8,7 +8,7 @@
 //!
 //! # Invariants
 //!
-//! Checked by [`super::invariants`]: `live_sessions_are_apart`, `bounds_are_those_of_the_members`,
+//! Checked by [`crate::invariants`]: `live_sessions_are_apart`, `bounds_are_those_of_the_members`,
 //! `first_member_is_the_seed`.
 
 use alloc::boxed::Box;
@@ -17,10 +17,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::hint::Pushes;
-use super::policy::Policy;
-use super::segment::{Offset, Segment};
-use super::session::{CloseCause, Head, SessionId};
+use crate::hint::Pushes;
+use crate::policy::Policy;
+use crate::segment::{Offset, Segment};
+use crate::session::{CloseCause, Head, SessionId};
 use crate::time::{Millis, Timestamp};
 
 /// Number of a session in the table of its partition.

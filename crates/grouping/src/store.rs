@@ -18,12 +18,12 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::grouper::{Clock, Grouper};
-use super::hint::Pushes;
-use super::segment::{Offset, Segment};
-use super::session::{Head, SessionId};
-use super::timeline::{Queue, Session, SessionNo, StreamNo, Timeline};
+use crate::grouper::{Clock, Grouper};
+use crate::hint::Pushes;
+use crate::segment::{Offset, Segment};
+use crate::session::{Head, SessionId};
 use crate::time::Timestamp;
+use crate::timeline::{Queue, Session, SessionNo, StreamNo, Timeline};
 
 /// What became of what was published of a session.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,7 +53,7 @@ pub struct Changes {
 
 /// What a transaction has changed, as it was before.
 #[derive(Default)]
-pub(super) struct Overlay {
+pub(crate) struct Overlay {
     clock: Option<Clock>,
     forgotten: Option<Timestamp>,
     /// Streams whose lists or hints have changed; `None` if the transaction made the stream.
@@ -184,13 +184,13 @@ impl Grouper {
     }
 
     /// Returns the sessions that are remembered, in no order that means anything.
-    pub(super) fn remembered(&self) -> impl Iterator<Item = (SessionNo, &Session)> {
+    pub(crate) fn remembered(&self) -> impl Iterator<Item = (SessionNo, &Session)> {
         let sessions = self.sessions.iter().map(|(number, session)| (number as SessionNo, session));
         sessions.filter(|(_, session)| !session.is_gone())
     }
 
     /// Keeps a copy of a stream's lists and hints before their first change in the transaction.
-    pub(super) fn keep_stream(&mut self, number: StreamNo) {
+    pub(crate) fn keep_stream(&mut self, number: StreamNo) {
         let Some(overlay) = &mut self.overlay else { return };
         let timeline = &mut self.streams[number as usize];
         if !is_kept(&overlay.streams, timeline.kept, number) {
@@ -200,7 +200,7 @@ impl Grouper {
     }
 
     /// Keeps a copy of a session before its first change in the transaction, if that adds members to its end at the most.
-    pub(super) fn keep_session(&mut self, number: SessionNo) {
+    pub(crate) fn keep_session(&mut self, number: SessionNo) {
         let Some(overlay) = &mut self.overlay else { return };
         let session = &mut self.sessions[number as usize];
         if !is_kept(&overlay.sessions, session.kept, number) {
@@ -211,7 +211,7 @@ impl Grouper {
     }
 
     /// Keeps a copy of a session before its members move.
-    pub(super) fn keep_members(&mut self, number: SessionNo) {
+    pub(crate) fn keep_members(&mut self, number: SessionNo) {
         self.keep_session(number);
         let Some(overlay) = &mut self.overlay else { return };
         let session = &self.sessions[number as usize];
@@ -223,7 +223,7 @@ impl Grouper {
     }
 
     /// Adds a session that is not on any list yet.
-    pub(super) fn add_session(&mut self, mut session: Session) -> SessionNo {
+    pub(crate) fn add_session(&mut self, mut session: Session) -> SessionNo {
         session.kept = self.overlay.as_ref().map_or(0, |overlay| overlay.sessions.len() as u32);
         let number = self.sessions.insert(session) as SessionNo;
         if let Some(overlay) = &mut self.overlay {
@@ -233,7 +233,7 @@ impl Grouper {
     }
 
     /// Takes the content of a session out. The caller takes it off its lists.
-    pub(super) fn take_session(&mut self, number: SessionNo) -> Session {
+    pub(crate) fn take_session(&mut self, number: SessionNo) -> Session {
         self.keep_members(number);
         let Some(overlay) = &mut self.overlay else { return self.sessions.remove(number as usize) };
         overlay.gone.push(number);
@@ -243,7 +243,7 @@ impl Grouper {
     }
 
     /// Drops an empty stream, at the end of the transaction if there is one: its number must stay its own until then.
-    pub(super) fn drop_stream(&mut self, number: StreamNo) {
+    pub(crate) fn drop_stream(&mut self, number: StreamNo) {
         if let Some(overlay) = &mut self.overlay {
             overlay.emptied.push(number);
             return;

@@ -1,7 +1,7 @@
 //! Why a session is still open, and when it will close at the earliest.
 
-use super::grouper::Grouper;
-use super::session::{Publication, SessionId};
+use super::Grouper;
+use crate::session::{Publication, SessionId};
 use crate::time::Timestamp;
 use alloc::vec::Vec;
 

@@ -11,13 +11,13 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::grouper::{Clock, Grouper};
-use super::hint::Pushes;
-use super::policy::Policy;
-use super::segment::{Offset, Segment};
-use super::session::{Head, SessionId};
-use super::timeline::{Session, SessionNo, StreamNo};
+use super::{Clock, Grouper};
+use crate::hint::Pushes;
+use crate::policy::Policy;
+use crate::segment::{Offset, Segment};
+use crate::session::{Head, SessionId};
 use crate::time::Timestamp;
+use crate::timeline::{Session, SessionNo, StreamNo};
 
 /// What the changelog of a partition says, reduced by key.
 #[derive(Debug, Default)]

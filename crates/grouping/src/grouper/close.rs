@@ -8,12 +8,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-use super::grouper::Grouper;
-use super::overlay::HeadChange;
-use super::segment::Segment;
-use super::session::{self, CloseCause, Head, Publication, Status};
-use super::timeline::{CloseBound, Queue, SessionNo, StreamNo};
+use super::Grouper;
+use crate::segment::Segment;
+use crate::session::{self, CloseCause, Head, Publication, Status};
+use crate::store::HeadChange;
 use crate::time::Timestamp;
+use crate::timeline::{CloseBound, Queue, SessionNo, StreamNo};
 
 impl Grouper {
     /// Publishes what is due, at most about `most` sessions, then forgets what nothing can touch any more.
@@ -102,7 +102,7 @@ impl Grouper {
     }
 
     /// Returns all sessions by stream and start.
-    pub(super) fn numbers_in_order(&self) -> Vec<SessionNo> {
+    pub(crate) fn numbers_in_order(&self) -> Vec<SessionNo> {
         let mut numbers: Vec<SessionNo> = self.remembered().map(|(number, _)| number).collect();
         self.sort_by_stream_and_time(&mut numbers);
         numbers
@@ -243,7 +243,7 @@ impl Grouper {
     }
 
     /// Returns when a session may close.
-    pub(super) fn close_bound(&self, number: SessionNo) -> CloseBound {
+    pub(crate) fn close_bound(&self, number: SessionNo) -> CloseBound {
         let session = &self.sessions[number as usize];
         self.streams[session.stream as usize].close_bound(session.end, &self.policy)
     }
@@ -251,7 +251,7 @@ impl Grouper {
     /// Returns the bound after which something is to be done with a session: publish it, or forget it.
     ///
     /// A session that a hint holds open beyond the time at which it could be forgotten is neither.
-    pub(super) fn next_bound(&self, number: SessionNo) -> Timestamp {
+    pub(crate) fn next_bound(&self, number: SessionNo) -> Timestamp {
         let session = &self.sessions[number as usize];
         let timeline = &self.streams[session.stream as usize];
         let forget = self.policy.forget_bound(session.end, timeline.gap);
@@ -267,7 +267,7 @@ impl Grouper {
     }
 
     /// Queues a session under its next bound, unless it is queued under an earlier one, which will correct itself.
-    pub(super) fn schedule(&mut self, number: SessionNo) {
+    pub(crate) fn schedule(&mut self, number: SessionNo) {
         let bound = self.next_bound(number);
         let session = &mut self.sessions[number as usize];
         if bound < session.timer {
@@ -277,7 +277,7 @@ impl Grouper {
     }
 
     /// Queues a stream for the time when its hint state may be dropped.
-    pub(super) fn schedule_hints(&mut self, number: StreamNo) {
+    pub(crate) fn schedule_hints(&mut self, number: StreamNo) {
         let timeline = &mut self.streams[number as usize];
         let Some(hints) = &timeline.hints else { return };
         let bound = self.policy.hint_bound(hints.last_hint);
@@ -288,7 +288,7 @@ impl Grouper {
     }
 
     /// Returns whether a remembered segment belongs to a session that may be forgotten (rules: forget, duplicate).
-    pub(super) fn is_out_of_reach(&self, stream: StreamNo, segment: &Arc<Segment>) -> bool {
+    pub(crate) fn is_out_of_reach(&self, stream: StreamNo, segment: &Arc<Segment>) -> bool {
         let Some(watermark) = self.watermark() else { return false };
         let timeline = &self.streams[stream as usize];
         // A session ends where its members end, or later: for nearly every segment this is the answer.
@@ -305,7 +305,7 @@ impl Grouper {
     }
 
     /// Drops a session that has been published as it is and that nothing can touch any more.
-    pub(super) fn forget(&mut self, number: SessionNo) {
+    pub(crate) fn forget(&mut self, number: SessionNo) {
         let stream = self.sessions[number as usize].stream;
         self.keep_stream(stream);
         let session = self.take_session(number);
