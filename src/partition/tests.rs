@@ -2,7 +2,6 @@
 
 use super::*;
 use livesession_formats::notification::{KeyParts, Rules};
-use livesession_grouping::invariants;
 use livesession_grouping::time::Millis;
 use livesession_grouping::{Settings, Status};
 
@@ -60,7 +59,7 @@ fn restore(log: &[changelog::Record]) -> Partition {
 }
 
 fn assert_same(restored: &Partition, live: &Partition, context: &str) {
-    invariants::check(&restored.grouper);
+    restored.grouper.check_invariants();
     assert_eq!(restored.next_offset, live.next_offset, "{context}");
     assert_eq!(restored.grouper.clock(), live.grouper.clock(), "{context}");
     assert_eq!(restored.grouper.forgotten(), live.grouper.forgotten(), "{context}");
@@ -124,7 +123,7 @@ fn restored_state_is_the_state_that_was_committed() {
             let first = run(&mut live, &mut decoder);
             if chance.below(4) == 0 {
                 live.rolled_back();
-                invariants::check(&live.grouper);
+                live.grouper.check_invariants();
                 if !log.is_empty() {
                     assert_same(&restore(&log), &live, &format!("{context}, rolled back"));
                 }
@@ -132,7 +131,7 @@ fn restored_state_is_the_state_that_was_committed() {
             }
             log.extend(first.1);
             live.committed();
-            invariants::check(&live.grouper);
+            live.grouper.check_invariants();
             let mut restored = restore(&log);
             assert_same(&restored, &live, &context);
             if chance.below(3) == 0 {

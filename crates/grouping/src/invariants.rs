@@ -3,60 +3,50 @@
 //! Tests call [`check`] after every step; debug builds call it when a transaction commits. A broken one is a defect of
 //! ours, so it panics with its name.
 
-use crate::grouper::Grouper;
 use crate::policy::Policy;
+use crate::store::Store;
 use crate::time::Timestamp;
-use crate::timeline::{Queue, Session, Timeline};
+use crate::timeline::{Session, SessionNo, Timeline};
 
 /// Panics with the name of the invariant that does not hold.
-///
-/// # Panics
-///
-/// Our defects only.
-pub fn check(grouper: &Grouper) {
+pub(crate) fn check(store: &Store, is_scheduled: impl Fn(SessionNo) -> bool) {
     let mut members = 0;
     let mut listed = 0;
-    for (_, timeline) in &grouper.streams {
-        assert!(live_sessions_are_apart(grouper, timeline), "live_sessions_are_apart: {}", timeline.key);
-        listed += timeline.live.len() + timeline.frozen.len();
+    for (_, timeline) in store.timelines() {
+        assert!(live_sessions_are_apart(store, timeline), "live_sessions_are_apart: {}", timeline.key());
+        listed += timeline.sessions().count();
     }
-    for (number, session) in grouper.remembered() {
-        let timeline = &grouper.streams[session.stream as usize];
-        let is_listed = timeline.live.contains(&number) != timeline.frozen.contains(&number);
-        assert!(is_listed, "every_session_is_on_one_list: {}", timeline.key);
+    for (number, session) in store.remembered() {
+        let timeline = store.timeline(session.stream());
+        let is_listed = timeline.live().contains(&number) != timeline.frozen().contains(&number);
+        assert!(is_listed, "every_session_is_on_one_list: {}", timeline.key());
         assert!(bounds_are_those_of_the_members(session), "bounds_are_those_of_the_members: {session:?}");
         assert!(first_member_is_the_seed(session), "first_member_is_the_seed: {session:?}");
-        assert!(
-            session.timer < Timestamp::MAX
-                || session.queue != Queue::Watermark
-                || grouper.nothing_is_late
-                || grouper.frozen.contains(&number),
-            "every_session_is_queued_for_something: {session:?}"
-        );
-        members += session.members.len();
+        assert!(is_scheduled(number), "every_session_is_queued_for_something: {session:?}");
+        members += session.members().len();
     }
-    assert_eq!(listed, grouper.sessions(), "every_session_is_on_one_list");
-    assert_eq!(members, grouper.files.len(), "every_member_is_known_by_its_file");
+    assert_eq!(listed, store.sessions(), "every_session_is_on_one_list");
+    assert_eq!(members, store.files(), "every_member_is_known_by_its_file");
 }
 
 /// No two live sessions of a stream are within its gap of each other (rule: merge).
-fn live_sessions_are_apart(grouper: &Grouper, timeline: &Timeline) -> bool {
-    timeline.live.windows(2).all(|pair| {
-        let [first, second] = [pair[0], pair[1]].map(|number| &grouper.sessions[number as usize]);
-        first.end + timeline.gap < second.start
+fn live_sessions_are_apart(store: &Store, timeline: &Timeline) -> bool {
+    timeline.live().windows(2).all(|pair| {
+        let [first, second] = [pair[0], pair[1]].map(|number| store.session(number));
+        first.end() + timeline.gap() < second.start()
     })
 }
 
 /// A session reaches from the first start of its members to their last end.
 fn bounds_are_those_of_the_members(session: &Session) -> bool {
-    let start = session.members.iter().map(|member| member.start()).min();
-    let end = session.members.iter().map(|member| member.end()).max();
-    (start, end) == (Some(session.start), Some(session.end))
+    let start = session.members().iter().map(|member| member.start()).min();
+    let end = session.members().iter().map(|member| member.end()).max();
+    (start, end) == (Some(session.start()), Some(session.end()))
 }
 
 /// The seed, which names the session, is the member that was accepted first (rule: identity).
 fn first_member_is_the_seed(session: &Session) -> bool {
-    session.members.iter().all(|member| member.offset() >= session.seed().offset())
+    session.members().iter().all(|member| member.offset() >= session.seed().offset())
 }
 
 /// Where a session that ends at `end` can be forgotten, whatever touches it is late (rule: forget).

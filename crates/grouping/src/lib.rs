@@ -25,10 +25,13 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod changes;
+mod files;
 mod grouper;
 mod hint;
 pub mod invariants;
 pub mod policy;
+mod schedule;
 pub mod segment;
 pub mod session;
 mod store;
@@ -37,6 +40,7 @@ mod tests;
 pub mod time;
 mod timeline;
 
+pub use changes::{Changes, HeadChange};
 pub use grouper::accept::{Arrival, Placement};
 pub use grouper::pending::{Fate, Outlook, Waiting};
 pub use grouper::restore::{Error as RestoreError, Saved, SavedHead};
@@ -45,4 +49,3 @@ pub use hint::{Hint, HintKind, MAX_PUSHES, Push, Pushes};
 pub use policy::{Policy, Settings};
 pub use segment::{Anomalies, Anomaly, NewSegment, Offset, Segment};
 pub use session::{CloseCause, Head, Interval, Publication, SessionId, Status};
-pub use store::{Changes, HeadChange};

@@ -1,8 +1,9 @@
-//! The overlay: what a transaction has changed so far, and how to take it back.
+//! The tables of a partition, and the undo log that takes a transaction back.
 //!
-//! Before a session or the lists of a stream change for the first time in a transaction, a copy is kept. Committing drops
-//! the copies; rolling back puts them in place again. Of the members of a session that only grows it is enough to know how
-//! many there were, so a copy costs the same for ten and for ten thousand.
+//! Streams, sessions and files are reached by number or by name, read as they are, and changed by methods of the
+//! [`Store`] alone. Each of these keeps a copy of what it changes before the first change in a transaction, so a copy
+//! cannot be forgotten. Committing drops the copies; rolling back puts them in place again. Of the members of a session
+//! that only grows it is enough to know how many there were, so a copy costs the same for ten and for ten thousand.
 //!
 //! The opposite, writing changes aside and merging them when they commit, would make every look-up ask twice; copies cost
 //! only what a transaction touches, and rolling back is rare.
@@ -11,59 +12,73 @@
 //!
 //! * A number of a session or stream is not given to another one in the transaction in which it was given up: copies are
 //!   put back under their numbers.
+//! * No table is iterated for what is published: its order would leak.
 //!
-//! Within a transaction the grouper also notes what the changelog has to say of it: see [`Changes`].
+//! Timers and positions in the schedule are kept here as well but are not rolled back: they are set again.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::hash::BuildHasher;
 
-use crate::grouper::{Clock, Grouper};
-use crate::hint::Pushes;
-use crate::segment::{Offset, Segment};
-use crate::session::{Head, SessionId};
-use crate::time::Timestamp;
-use crate::timeline::{Queue, Session, SessionNo, StreamNo, Timeline};
+use hashbrown::{DefaultHashBuilder, HashTable};
+use slab::Slab;
 
-/// What became of what was published of a session.
-#[derive(Clone, Debug, PartialEq)]
-pub enum HeadChange {
-    /// It was published, or froze.
-    Published { stream: Arc<str>, head: Head, frozen_at: Option<Offset> },
-    /// It was withdrawn: its id never comes back.
-    Gone,
-    /// It is final, and out of memory.
-    Forgotten,
-    /// As before, for a frozen one: its head stays as long as a batch of the changelog holds one of the `members`.
-    FrozenForgotten { members: Vec<Offset> },
+use crate::changes::{Changes, HeadChange};
+use crate::files::{FileHash, FileTable};
+use crate::schedule::{Position, Queue, Timer};
+use crate::segment::Segment;
+use crate::session::SessionId;
+use crate::time::{Millis, Timestamp};
+use crate::timeline::{Past, Session, SessionNo, StreamNo, Timeline};
+
+/// Streams, sessions and files by number and name.
+#[derive(Default)]
+pub(crate) struct Store {
+    streams: Slab<StreamEntry>,
+    stream_index: HashTable<StreamNo>,
+    sessions: Slab<SessionEntry>,
+    files: FileTable,
+    hasher: DefaultHashBuilder,
+    /// Text of stream keys and remembered segments, in bytes.
+    text_bytes: u64,
+    transaction: Option<Transaction>,
 }
 
-/// What a transaction changes in the changelog.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Changes {
-    /// In the order of acceptance, with the stream's key.
-    pub accepted: Vec<(Arc<str>, Arc<Segment>)>,
-    /// In order; of two for the same session the last counts.
-    pub heads: Vec<(SessionId, HeadChange)>,
-    /// By stream; `None` if dropped.
-    pub hints: BTreeMap<Arc<str>, Option<Pushes>>,
-    /// Offsets of segments that were forgotten.
-    pub forgotten: Vec<Offset>,
+struct StreamEntry {
+    timeline: Timeline,
+    /// For dropping the hint state.
+    timer: Timer,
+    /// Where the undo log keeps a copy, if it does; the index may be one of an earlier transaction.
+    kept: u32,
+}
+
+struct SessionEntry {
+    session: Session,
+    /// The two parts of its [`Position`], apart because together they would take eight bytes more.
+    timer: Timer,
+    queue: Queue,
+    /// As in [`StreamEntry`].
+    kept: u32,
+}
+
+/// A transaction that is under way.
+#[derive(Default)]
+struct Transaction {
+    undo: UndoLog,
+    changes: Changes,
 }
 
 /// What a transaction has changed, as it was before.
 #[derive(Default)]
-pub(crate) struct Overlay {
-    clock: Option<Clock>,
-    forgotten: Option<Timestamp>,
+struct UndoLog {
     /// Streams whose lists or hints have changed; `None` if the transaction made the stream.
     streams: Vec<(StreamNo, Option<Timeline>)>,
     /// Sessions that have changed; `None` if the transaction made the session.
     sessions: Vec<(SessionNo, Option<Kept>)>,
     /// Segments that are remembered now and were not.
-    pub added: Vec<(StreamNo, Arc<Segment>)>,
+    added: Vec<(StreamNo, Arc<Segment>)>,
     /// Segments that were remembered and are not now.
-    pub removed: Vec<(StreamNo, Arc<Segment>)>,
+    removed: Vec<(StreamNo, Arc<Segment>)>,
     /// Sessions whose content has been taken out. Their numbers stay their own until the transaction ends.
     gone: Vec<SessionNo>,
     /// Streams without sessions and hints, to be dropped when the transaction commits.
@@ -84,188 +99,395 @@ enum Members {
     All(Vec<Arc<Segment>>),
 }
 
-impl Overlay {
-    /// Notes that the transaction made a stream. Returns where.
-    pub fn keep_new_stream(&mut self, number: StreamNo) -> u32 {
-        self.streams.push((number, None));
-        self.streams.len() as u32 - 1
-    }
-
-    /// Returns how many sessions are numbers without content.
-    pub fn gone(&self) -> usize {
-        self.gone.len()
-    }
-}
-
-/// Returns whether `kept` is where a list keeps `number`; the place may be one of an earlier transaction.
+/// Returns whether `kept` is where a list keeps `number`.
 fn is_kept<T>(list: &[(u32, T)], kept: u32, number: u32) -> bool {
     list.get(kept as usize).is_some_and(|(there, _)| *there == number)
 }
 
-impl Grouper {
+/// Transactions.
+impl Store {
     /// Begins a transaction: what happens from now on can be rolled back, and is noted for the changelog.
     pub fn begin(&mut self) {
-        debug_assert!(self.overlay.is_none(), "a transaction is under way");
-        self.overlay = Some(Overlay { clock: self.clock, forgotten: self.forgotten, ..Overlay::default() });
-        self.changes = Changes::default();
+        debug_assert!(self.transaction.is_none(), "a transaction is under way");
+        self.transaction = Some(Transaction::default());
     }
 
     /// Takes what the changelog has to say of the transaction so far.
     pub fn take_changes(&mut self) -> Changes {
-        core::mem::take(&mut self.changes)
+        self.transaction.as_mut().map(|transaction| core::mem::take(&mut transaction.changes)).unwrap_or_default()
     }
 
-    /// Ends the transaction: it is committed.
+    /// Ends the transaction, if there is one: it is committed.
     pub fn commit(&mut self) {
-        let Some(overlay) = self.overlay.take() else { return };
-        self.changes = Changes::default();
-        for number in overlay.gone {
+        let Some(Transaction { undo, .. }) = self.transaction.take() else { return };
+        for number in undo.gone {
             self.sessions.remove(number as usize);
         }
-        for number in overlay.emptied {
-            if self.streams.get(number as usize).is_some_and(|timeline| {
-                timeline.live.is_empty() && timeline.frozen.is_empty() && timeline.hints.is_none()
+        for number in undo.emptied {
+            if self.streams.get(number as usize).is_some_and(|entry| {
+                let timeline = &entry.timeline;
+                !timeline.has_sessions() && timeline.hints().is_none()
             }) {
                 self.drop_stream(number);
             }
         }
     }
 
-    /// Takes back all that has happened since the transaction began.
-    pub fn rollback(&mut self) {
-        let Some(overlay) = self.overlay.take() else { return };
-        self.changes = Changes::default();
-        self.clock = overlay.clock;
-        self.forgotten = overlay.forgotten;
-        self.frozen.clear();
+    /// Takes back all that has happened since the transaction began, if there is one.
+    ///
+    /// Returns the streams that have changed back, or `None` without a transaction. They have to be scheduled, with their
+    /// sessions: what was put back has no timer.
+    pub fn roll_back(&mut self) -> Option<Vec<StreamNo>> {
+        let Transaction { undo, .. } = self.transaction.take()?;
         let mut changed = Vec::new();
-        for (number, kept) in overlay.sessions {
+        for (number, kept) in undo.sessions {
             match kept {
                 None => {
                     self.sessions.remove(number as usize);
                 }
                 Some(kept) => {
+                    changed.push(kept.session.stream());
                     self.put_back(number, kept);
-                    changed.push(self.sessions[number as usize].stream);
                 }
             }
         }
-        for (number, kept) in overlay.streams {
+        for (number, kept) in undo.streams {
             match kept {
                 None => self.drop_stream(number),
                 Some(timeline) => {
-                    self.streams[number as usize] = Timeline { hint_timer: Timestamp::MAX, ..timeline };
-                    self.schedule_hints(number);
+                    let entry = &mut self.streams[number as usize];
+                    (entry.timeline, entry.timer) = (timeline, Timer::NONE);
                     changed.push(number);
                 }
             }
         }
-        for (stream, segment) in overlay.removed {
+        for (stream, segment) in undo.removed {
             let hash = self.file_hash(stream, segment.file_id());
             self.remember_file(stream, hash, &segment);
         }
-        for (stream, segment) in overlay.added {
+        for (stream, segment) in undo.added {
             self.forget_file(stream, &segment);
         }
         changed.sort_unstable();
         changed.dedup();
-        for stream in changed {
-            // All of them: when a frozen session is forgotten depends on those that continue it.
-            let timeline = &self.streams[stream as usize];
-            let numbers: Vec<SessionNo> = timeline.live.iter().chain(&timeline.frozen).copied().collect();
-            numbers.into_iter().for_each(|number| self.schedule(number));
-        }
-        // What was put back is among the timers again; an entry that is left would look like work to be done.
-        let is_queued = |number: &SessionNo| {
-            self.sessions.get(*number as usize).is_some_and(|session| session.queue != Queue::Watermark)
-        };
-        self.due.retain(is_queued);
-        self.forgettable.retain(is_queued);
-    }
-
-    /// Returns the sessions that are remembered, in no order that means anything.
-    pub(crate) fn remembered(&self) -> impl Iterator<Item = (SessionNo, &Session)> {
-        let sessions = self.sessions.iter().map(|(number, session)| (number as SessionNo, session));
-        sessions.filter(|(_, session)| !session.is_gone())
-    }
-
-    /// Keeps a copy of a stream's lists and hints before their first change in the transaction.
-    pub(crate) fn keep_stream(&mut self, number: StreamNo) {
-        let Some(overlay) = &mut self.overlay else { return };
-        let timeline = &mut self.streams[number as usize];
-        if !is_kept(&overlay.streams, timeline.kept, number) {
-            timeline.kept = overlay.streams.len() as u32;
-            overlay.streams.push((number, Some(timeline.clone())));
-        }
-    }
-
-    /// Keeps a copy of a session before its first change in the transaction, if that adds members to its end at the most.
-    pub(crate) fn keep_session(&mut self, number: SessionNo) {
-        let Some(overlay) = &mut self.overlay else { return };
-        let session = &mut self.sessions[number as usize];
-        if !is_kept(&overlay.sessions, session.kept, number) {
-            let members = Members::First(session.members.len());
-            overlay.sessions.push((number, Some(Kept { session: session.without_members(), members })));
-            session.kept = overlay.sessions.len() as u32 - 1;
-        }
-    }
-
-    /// Keeps a copy of a session before its members move.
-    pub(crate) fn keep_members(&mut self, number: SessionNo) {
-        self.keep_session(number);
-        let Some(overlay) = &mut self.overlay else { return };
-        let session = &self.sessions[number as usize];
-        if let (_, Some(Kept { members, .. })) = &mut overlay.sessions[session.kept as usize]
-            && let Members::First(count) = *members
-        {
-            *members = Members::All(session.members[..count].to_vec());
-        }
-    }
-
-    /// Adds a session that is not on any list yet.
-    pub(crate) fn add_session(&mut self, mut session: Session) -> SessionNo {
-        session.kept = self.overlay.as_ref().map_or(0, |overlay| overlay.sessions.len() as u32);
-        let number = self.sessions.insert(session) as SessionNo;
-        if let Some(overlay) = &mut self.overlay {
-            overlay.sessions.push((number, None));
-        }
-        number
-    }
-
-    /// Takes the content of a session out. The caller takes it off its lists.
-    pub(crate) fn take_session(&mut self, number: SessionNo) -> Session {
-        self.keep_members(number);
-        let Some(overlay) = &mut self.overlay else { return self.sessions.remove(number as usize) };
-        overlay.gone.push(number);
-        let session = &mut self.sessions[number as usize];
-        let empty = Session { timer: Timestamp::MAX, past: None, ..session.without_members() };
-        core::mem::replace(session, empty)
-    }
-
-    /// Drops an empty stream, at the end of the transaction if there is one: its number must stay its own until then.
-    pub(crate) fn drop_stream(&mut self, number: StreamNo) {
-        if let Some(overlay) = &mut self.overlay {
-            overlay.emptied.push(number);
-            return;
-        }
-        let hash = core::hash::BuildHasher::hash_one(&self.hasher, &*self.streams[number as usize].key);
-        if let Ok(entry) = self.stream_index.find_entry(hash, |entry| *entry == number) {
-            entry.remove();
-        }
-        self.text_bytes -= self.streams[number as usize].key.len() as u64;
-        self.streams.remove(number as usize);
+        Some(changed)
     }
 
     fn put_back(&mut self, number: SessionNo, kept: Kept) {
-        let session = &mut self.sessions[number as usize];
+        let entry = &mut self.sessions[number as usize];
         let members = match kept.members {
             Members::First(count) => {
-                let mut members = core::mem::take(&mut session.members);
+                let mut members = entry.session.take_members();
                 members.truncate(count);
                 members
             }
             Members::All(members) => members,
         };
-        *session = Session { members, timer: Timestamp::MAX, queue: Queue::Watermark, ..kept.session };
+        entry.session = kept.session.with_members(members);
+        entry.unschedule();
+    }
+
+    /// Keeps a copy of a session before its first change in the transaction, if that adds members to its end at most.
+    fn keep_session(&mut self, number: SessionNo) {
+        let Some(Transaction { undo, .. }) = &mut self.transaction else { return };
+        let entry = &mut self.sessions[number as usize];
+        if !is_kept(&undo.sessions, entry.kept, number) {
+            let members = Members::First(entry.session.members().len());
+            entry.kept = undo.sessions.len() as u32;
+            undo.sessions.push((number, Some(Kept { session: entry.session.without_members(), members })));
+        }
+    }
+
+    /// Keeps a copy of a session before its members move.
+    fn keep_members(&mut self, number: SessionNo) {
+        self.keep_session(number);
+        let Some(Transaction { undo, .. }) = &mut self.transaction else { return };
+        let entry = &self.sessions[number as usize];
+        if let (_, Some(Kept { members, .. })) = &mut undo.sessions[entry.kept as usize]
+            && let Members::First(count) = *members
+        {
+            *members = Members::All(entry.session.members()[..count].to_vec());
+        }
+    }
+
+    /// Notes for the changelog what was last published of a session, and whether it is frozen.
+    pub fn note_published(&mut self, number: SessionNo) {
+        if let Some(Transaction { changes, .. }) = &mut self.transaction {
+            let session = &self.sessions[number as usize].session;
+            changes.note_published(self.streams[session.stream() as usize].timeline.key(), session);
+        }
+    }
+
+    /// Notes for the changelog that a session has been withdrawn.
+    pub fn note_withdrawn(&mut self, session_id: SessionId) {
+        if let Some(Transaction { changes, .. }) = &mut self.transaction {
+            changes.heads.push((session_id, HeadChange::Gone));
+        }
+    }
+
+    /// Notes for the changelog that a session has been forgotten.
+    pub fn note_forgotten(&mut self, session: &Session) {
+        if let Some(Transaction { changes, .. }) = &mut self.transaction {
+            changes.note_forgotten(session);
+        }
+    }
+
+    /// Notes the hint state of a stream for the changelog.
+    pub fn note_hints(&mut self, number: StreamNo) {
+        if let Some(Transaction { changes, .. }) = &mut self.transaction {
+            let timeline = &self.streams[number as usize].timeline;
+            changes.hints.insert(Arc::clone(timeline.key()), timeline.hints().cloned());
+        }
+    }
+}
+
+/// Streams.
+impl Store {
+    /// Returns how many streams are remembered.
+    pub fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    pub fn find_stream(&self, key: &str) -> Option<StreamNo> {
+        let hash = self.hasher.hash_one(key);
+        self.stream_index.find(hash, |number| **self.streams[*number as usize].timeline.key() == *key).copied()
+    }
+
+    /// Adds the stream with that key, which is not there yet.
+    pub fn add_stream(&mut self, key: &str, gap: Millis) -> StreamNo {
+        let kept = self.transaction.as_ref().map_or(0, |transaction| transaction.undo.streams.len() as u32);
+        let timeline = Timeline::new(Arc::from(key), gap);
+        let number = self.streams.insert(StreamEntry { timeline, timer: Timer::NONE, kept }) as StreamNo;
+        let (streams, hasher) = (&self.streams, &self.hasher);
+        let rehash = |number: &StreamNo| hasher.hash_one(&**streams[*number as usize].timeline.key());
+        self.stream_index.insert_unique(hasher.hash_one(key), number, rehash);
+        self.text_bytes += key.len() as u64;
+        if let Some(Transaction { undo, .. }) = &mut self.transaction {
+            undo.streams.push((number, None));
+        }
+        number
+    }
+
+    pub fn timeline(&self, number: StreamNo) -> &Timeline {
+        &self.streams[number as usize].timeline
+    }
+
+    /// Returns the timeline of a stream to be changed.
+    pub fn timeline_mut(&mut self, number: StreamNo) -> &mut Timeline {
+        let entry = &mut self.streams[number as usize];
+        if let Some(Transaction { undo, .. }) = &mut self.transaction
+            && !is_kept(&undo.streams, entry.kept, number)
+        {
+            entry.kept = undo.streams.len() as u32;
+            undo.streams.push((number, Some(entry.timeline.clone())));
+        }
+        &mut entry.timeline
+    }
+
+    /// Returns all timelines, in no order that means anything.
+    pub fn timelines(&self) -> impl Iterator<Item = (StreamNo, &Timeline)> {
+        self.streams.iter().map(|(number, entry)| (number as StreamNo, &entry.timeline))
+    }
+
+    /// Gives every stream the gap that `gap_of` returns for its key. Not part of a transaction.
+    pub fn set_gaps(&mut self, gap_of: impl Fn(&str) -> Millis) {
+        debug_assert!(self.transaction.is_none(), "a transaction is under way");
+        for (_, entry) in &mut self.streams {
+            let gap = gap_of(entry.timeline.key());
+            entry.timeline.set_gap(gap);
+        }
+    }
+
+    /// Returns the timer of a stream that is remembered.
+    pub fn stream_timer_mut(&mut self, number: StreamNo) -> &mut Timer {
+        &mut self.streams[number as usize].timer
+    }
+
+    /// Clears the timer of a stream. Returns whether the stream is remembered and the timer was the one for `bound`.
+    pub fn clear_stream_timer(&mut self, number: StreamNo, bound: Timestamp) -> bool {
+        let Some(entry) = self.streams.get_mut(number as usize) else { return false };
+        let is_current = entry.timer.is_for(bound);
+        if is_current {
+            entry.timer = Timer::NONE;
+        }
+        is_current
+    }
+
+    /// Drops an empty stream, at the end of the transaction if there is one: its number must stay its own until then.
+    pub fn drop_stream(&mut self, number: StreamNo) {
+        if let Some(Transaction { undo, .. }) = &mut self.transaction {
+            undo.emptied.push(number);
+            return;
+        }
+        let timeline = self.streams.remove(number as usize).timeline;
+        let hash = self.hasher.hash_one(&**timeline.key());
+        if let Ok(entry) = self.stream_index.find_entry(hash, |entry| *entry == number) {
+            entry.remove();
+        }
+        self.text_bytes -= timeline.key().len() as u64;
+    }
+}
+
+/// Sessions.
+impl Store {
+    /// Returns how many sessions are remembered.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len() - self.transaction.as_ref().map_or(0, |transaction| transaction.undo.gone.len())
+    }
+
+    /// Returns a session that is remembered.
+    pub fn session(&self, number: SessionNo) -> &Session {
+        &self.sessions[number as usize].session
+    }
+
+    /// Returns a session, or `None` if it is not remembered any more.
+    pub fn find_session(&self, number: SessionNo) -> Option<&Session> {
+        self.sessions.get(number as usize).map(|entry| &entry.session).filter(|session| !is_gone(session))
+    }
+
+    /// Returns the sessions that are remembered, in no order that means anything.
+    pub fn remembered(&self) -> impl Iterator<Item = (SessionNo, &Session)> {
+        let sessions = self.sessions.iter().map(|(number, entry)| (number as SessionNo, &entry.session));
+        sessions.filter(|(_, session)| !is_gone(session))
+    }
+
+    /// Returns all sessions by stream and start.
+    pub fn sessions_in_order(&self) -> Vec<SessionNo> {
+        let mut numbers: Vec<SessionNo> = self.remembered().map(|(number, _)| number).collect();
+        self.sort_by_stream_and_time(&mut numbers);
+        numbers
+    }
+
+    /// Sorts sessions that are remembered.
+    pub fn sort_by_stream_and_time(&self, numbers: &mut [SessionNo]) {
+        let order = |number: &SessionNo| {
+            let session = self.session(*number);
+            (self.timeline(session.stream()).key(), session.start(), session.seed().offset())
+        };
+        numbers.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
+    }
+
+    /// Adds a session that is not on any list yet.
+    pub fn add_session(&mut self, session: Session) -> SessionNo {
+        let kept = self.transaction.as_ref().map_or(0, |transaction| transaction.undo.sessions.len() as u32);
+        let number = self.sessions.insert(SessionEntry { session, timer: Timer::NONE, queue: Queue::Watermark, kept })
+            as SessionNo;
+        if let Some(Transaction { undo, .. }) = &mut self.transaction {
+            undo.sessions.push((number, None));
+        }
+        number
+    }
+
+    /// Takes the content of a session out. The caller takes it off its lists.
+    pub fn take_session(&mut self, number: SessionNo) -> Session {
+        self.keep_members(number);
+        let Some(Transaction { undo, .. }) = &mut self.transaction else {
+            return self.sessions.remove(number as usize).session;
+        };
+        undo.gone.push(number);
+        let entry = &mut self.sessions[number as usize];
+        entry.unschedule();
+        let empty = entry.session.without_content();
+        core::mem::replace(&mut entry.session, empty)
+    }
+
+    /// Adds a member to a session.
+    pub fn add_member(&mut self, number: SessionNo, segment: Arc<Segment>) {
+        // Members are only added to the end, unless an older segment becomes the seed.
+        if segment.offset() > self.session(number).seed().offset() {
+            self.keep_session(number);
+        } else {
+            self.keep_members(number);
+        }
+        self.sessions[number as usize].session.add(segment);
+    }
+
+    /// Takes a session out and joins it with another one of its stream. The caller takes it off its lists.
+    pub fn absorb(&mut self, number: SessionNo, other: SessionNo) {
+        let other = self.take_session(other);
+        self.keep_members(number);
+        self.sessions[number as usize].session.absorb(other);
+    }
+
+    /// Returns the published past of a session to be changed.
+    pub fn past_mut(&mut self, number: SessionNo) -> &mut Past {
+        self.keep_session(number);
+        self.sessions[number as usize].session.past_mut()
+    }
+
+    /// Returns the position of a session in the schedule; `None` if the number is not in use.
+    pub fn position(&self, number: SessionNo) -> Option<Position> {
+        self.sessions.get(number as usize).map(|entry| Position { timer: entry.timer, queue: entry.queue })
+    }
+
+    /// Returns the timer of a session that is remembered.
+    pub fn timer_mut(&mut self, number: SessionNo) -> &mut Timer {
+        &mut self.sessions[number as usize].timer
+    }
+
+    /// Moves a session that is remembered to another queue.
+    pub fn set_queue(&mut self, number: SessionNo, queue: Queue) {
+        self.sessions[number as usize].queue = queue;
+    }
+}
+
+impl SessionEntry {
+    /// Takes the session out of the schedule.
+    fn unschedule(&mut self) {
+        (self.timer, self.queue) = (Timer::NONE, Queue::Watermark);
+    }
+}
+
+/// Returns whether the content of a session has been taken out, and only its number is still in use.
+fn is_gone(session: &Session) -> bool {
+    session.members().is_empty()
+}
+
+/// Files.
+impl Store {
+    /// Returns how many segments are remembered, each by its file.
+    pub fn files(&self) -> usize {
+        self.files.len()
+    }
+
+    pub fn file_hash(&self, stream: StreamNo, file_id: &str) -> FileHash {
+        self.files.hash(stream, file_id)
+    }
+
+    /// Returns the remembered segments of a file.
+    pub fn find_files(&self, stream: StreamNo, hash: FileHash, file_id: &str) -> impl Iterator<Item = &Arc<Segment>> {
+        self.files.find(stream, hash, file_id)
+    }
+
+    /// Remembers a segment by its file. In a transaction it has just been accepted.
+    pub fn remember_file(&mut self, stream: StreamNo, hash: FileHash, segment: &Arc<Segment>) {
+        self.text_bytes += segment.text_bytes();
+        if let Some(Transaction { undo, changes }) = &mut self.transaction {
+            undo.added.push((stream, Arc::clone(segment)));
+            let key = Arc::clone(self.streams[stream as usize].timeline.key());
+            changes.accepted.push((key, Arc::clone(segment)));
+        }
+        self.files.insert(stream, hash, Arc::clone(segment));
+    }
+
+    /// Forgets a segment.
+    pub fn forget_file(&mut self, stream: StreamNo, segment: &Arc<Segment>) {
+        if self.files.remove(stream, segment) {
+            self.text_bytes -= segment.text_bytes();
+            if let Some(Transaction { undo, changes }) = &mut self.transaction {
+                undo.removed.push((stream, Arc::clone(segment)));
+                changes.forgotten.push(segment.offset());
+            }
+        }
+    }
+
+    /// Returns the texts and fixed parts of what is remembered, in bytes: for sizing, close to what the allocator gives.
+    pub fn bytes(&self) -> u64 {
+        /// A segment with its counters, its place in a session and in the table of files.
+        const SEGMENT: u64 = size_of::<Segment>() as u64 + 16 + 8 + 24;
+        let fixed = self.files.len() as u64 * SEGMENT
+            + self.sessions() as u64 * size_of::<SessionEntry>() as u64
+            + self.streams.len() as u64 * size_of::<StreamEntry>() as u64;
+        fixed + self.text_bytes
     }
 }

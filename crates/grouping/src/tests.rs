@@ -60,7 +60,7 @@ impl Feed {
         };
         let arrival = self.arrival();
         let placement = self.grouper.accept(arrival, &segment);
-        invariants::check(&self.grouper);
+        self.grouper.check_invariants();
         placement
     }
 
@@ -77,7 +77,7 @@ impl Feed {
     /// Publishes what is due, in words.
     fn settle(&mut self) -> Vec<String> {
         let published = self.grouper.settle(usize::MAX);
-        invariants::check(&self.grouper);
+        self.grouper.check_invariants();
         published.iter().map(in_words).collect()
     }
 }
@@ -281,7 +281,7 @@ fn rollback_takes_back_every_change() {
     assert!(first.len() > 1);
     assert_eq!(feed.grouper.segments(), 0);
     feed.grouper.rollback();
-    invariants::check(&feed.grouper);
+    feed.grouper.check_invariants();
     assert_eq!(feed.grouper.outlook(), before);
     assert_eq!((feed.grouper.clock(), (feed.grouper.segments(), feed.grouper.sessions())), (clock, counts));
     feed.grouper.begin();

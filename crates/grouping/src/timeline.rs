@@ -17,86 +17,60 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::hint::Pushes;
+use crate::hint::{Hint, Pushes};
 use crate::policy::Policy;
 use crate::segment::{Offset, Segment};
 use crate::session::{CloseCause, Head, SessionId};
 use crate::time::{Millis, Timestamp};
 
 /// Number of a session in the table of its partition.
-pub(super) type SessionNo = u32;
+pub(crate) type SessionNo = u32;
 /// Number of a stream in the table of its partition.
-pub(super) type StreamNo = u32;
+pub(crate) type StreamNo = u32;
 
 /// A stream of the partition.
 #[derive(Clone, Debug)]
-pub(super) struct Timeline {
-    pub key: Arc<str>,
-    /// The gap of this stream: an override, or the general one.
-    pub gap: Millis,
-    /// Live sessions in time order.
-    pub live: Vec<SessionNo>,
-    /// Frozen sessions in the order in which they froze.
-    pub frozen: Vec<SessionNo>,
-    pub hints: Option<Box<Pushes>>,
-    /// The earliest watermark bound queued for dropping the hint state.
-    pub hint_timer: Timestamp,
-    /// Where the overlay keeps a copy, if it does.
-    pub kept: u32,
-}
-
-/// What a session waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Queue {
-    /// The watermark, among the timers.
-    Watermark,
-    /// Its turn to be published.
-    Publishing,
-    /// That everything due is published: then it is forgotten.
-    Forgetting,
+pub(crate) struct Timeline {
+    key: Arc<str>,
+    gap: Millis,
+    live: Vec<SessionNo>,
+    frozen: Vec<SessionNo>,
+    hints: Option<Box<Pushes>>,
 }
 
 /// A session in memory.
 #[derive(Clone, Debug)]
-pub(super) struct Session {
-    pub stream: StreamNo,
-    /// Where the overlay keeps a copy, if it does.
-    pub kept: u32,
-    pub queue: Queue,
-    pub start: Timestamp,
-    pub end: Timestamp,
-    /// The earliest bound queued for this session; entries of the queue with other bounds are stale.
-    pub timer: Timestamp,
+pub(crate) struct Session {
+    stream: StreamNo,
+    start: Timestamp,
+    end: Timestamp,
     /// Text of the members, for `max_session_bytes`.
-    pub bytes: u64,
+    bytes: u64,
     /// The seed, then the others in no particular order.
-    pub members: Vec<Arc<Segment>>,
+    members: Vec<Arc<Segment>>,
     /// What has happened to it besides growing; absent for most open sessions.
-    pub past: Option<Box<Past>>,
+    past: Option<Box<Past>>,
 }
 
 /// The published past of a session.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Past {
+pub(crate) struct Past {
     /// What was last published of it.
-    pub head: Option<Head>,
+    head: Option<Head>,
     /// What was last published of the sessions that it took in, to be withdrawn with its next publication.
-    pub absorbed: Vec<Head>,
+    absorbed: Vec<Head>,
     /// The frozen session that it continues, and where that one ends.
-    pub continues: Option<(SessionId, Timestamp)>,
+    continues: Option<(SessionId, Timestamp)>,
     /// The offset of the segment that was one too many.
-    pub frozen_at: Option<Offset>,
+    frozen_at: Option<Offset>,
 }
 
 impl Session {
     pub fn new(stream: StreamNo, segment: Arc<Segment>) -> Session {
         Session {
             stream,
-            kept: 0,
-            queue: Queue::Watermark,
             start: segment.start(),
             end: segment.end(),
-            timer: Timestamp::MAX,
             bytes: segment.text_bytes(),
             members: vec![segment],
             past: None,
@@ -108,12 +82,44 @@ impl Session {
         Session { members: Vec::new(), past: self.past.clone(), ..*self }
     }
 
-    /// Returns whether its content has been taken out, and only its number is still in use.
-    pub fn is_gone(&self) -> bool {
-        self.members.is_empty()
+    /// Returns what stands under the number of a session whose content was taken out: no members, no past.
+    pub fn without_content(&self) -> Session {
+        Session { members: Vec::new(), past: None, ..*self }
     }
 
-    /// The member that was accepted first: it names the session (rule: identity).
+    /// Takes the members out, to be put back with [`Session::with_members`].
+    pub fn take_members(&mut self) -> Vec<Arc<Segment>> {
+        core::mem::take(&mut self.members)
+    }
+
+    /// Returns the session with `members` in place of its own.
+    pub fn with_members(self, members: Vec<Arc<Segment>>) -> Session {
+        Session { members, ..self }
+    }
+
+    pub fn stream(&self) -> StreamNo {
+        self.stream
+    }
+
+    pub fn start(&self) -> Timestamp {
+        self.start
+    }
+
+    pub fn end(&self) -> Timestamp {
+        self.end
+    }
+
+    /// Returns what its members count towards `max_session_bytes`.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Returns the seed, then the other members in no particular order.
+    pub fn members(&self) -> &[Arc<Segment>] {
+        &self.members
+    }
+
+    /// Returns the member that was accepted first: it names the session (rule: identity).
     pub fn seed(&self) -> &Arc<Segment> {
         &self.members[0]
     }
@@ -126,6 +132,11 @@ impl Session {
 
     pub fn head(&self) -> Option<&Head> {
         self.past.as_ref()?.head.as_ref()
+    }
+
+    /// Returns what was last published of the sessions that it took in and that have yet to be withdrawn.
+    pub fn absorbed(&self) -> &[Head] {
+        self.past.as_ref().map_or(&[], |past| &past.absorbed)
     }
 
     pub fn frozen_at(&self) -> Option<Offset> {
@@ -149,7 +160,7 @@ impl Session {
         !past.absorbed.is_empty() || head.segments as usize != self.members.len()
     }
 
-    /// Adds a member.
+    /// Adds a member: at the end, unless it is older than the seed.
     pub fn add(&mut self, segment: Arc<Segment>) {
         self.start = self.start.min(segment.start());
         self.end = self.end.max(segment.end());
@@ -181,9 +192,39 @@ impl Session {
             past.continue_later_of(theirs.continues);
         }
     }
+
+    /// Freezes what is left of a session that was published as `head`, within the bounds that it had.
+    pub fn freeze_as_published(&mut self, head: Head, at: Option<Offset>) {
+        (self.start, self.end) = (head.start, head.end);
+        let past = self.past_mut();
+        past.frozen_at = at;
+        past.head = Some(head);
+    }
 }
 
 impl Past {
+    /// Sets what was last published of the session. Returns what was published before.
+    pub fn set_head(&mut self, head: Head) -> Option<Head> {
+        self.head.replace(head)
+    }
+
+    /// Adds what was last published of a session that this one took in.
+    pub fn add_absorbed(&mut self, head: Head) {
+        self.absorbed.push(head);
+    }
+
+    /// Takes what was last published of the sessions that were taken in, in the order in which they are withdrawn.
+    pub fn take_absorbed(&mut self) -> Vec<Head> {
+        let mut absorbed = core::mem::take(&mut self.absorbed);
+        absorbed.sort_unstable_by_key(|head| (head.start, head.session_id));
+        absorbed
+    }
+
+    /// Freezes the session because of the segment at offset `at`.
+    pub fn freeze(&mut self, at: Offset) {
+        self.frozen_at = Some(at);
+    }
+
     /// Continues the given frozen session if it ends later than the one continued so far.
     pub fn continue_later_of(&mut self, frozen: Option<(SessionId, Timestamp)>) {
         let (Some((_, end)), Some((_, so_far))) = (frozen, self.continues) else {
@@ -198,7 +239,7 @@ impl Past {
 
 /// When a session with something to publish may be published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct CloseBound {
+pub(crate) struct CloseBound {
     /// It closes when the watermark is greater.
     pub bound: Timestamp,
     /// The bound of the watermark alone (rule: close), which gives the cause where a push end allows it too.
@@ -224,8 +265,80 @@ impl CloseBound {
 
 impl Timeline {
     pub fn new(key: Arc<str>, gap: Millis) -> Timeline {
-        let (live, frozen) = (Vec::new(), Vec::new());
-        Timeline { key, gap, live, frozen, hints: None, hint_timer: Timestamp::MAX, kept: 0 }
+        Timeline { key, gap, live: Vec::new(), frozen: Vec::new(), hints: None }
+    }
+
+    pub fn key(&self) -> &Arc<str> {
+        &self.key
+    }
+
+    /// Returns the gap of this stream: an override, or the general one.
+    pub fn gap(&self) -> Millis {
+        self.gap
+    }
+
+    pub fn set_gap(&mut self, gap: Millis) {
+        self.gap = gap;
+    }
+
+    /// Returns the live sessions in time order.
+    pub fn live(&self) -> &[SessionNo] {
+        &self.live
+    }
+
+    /// Returns the frozen sessions in the order in which they froze.
+    pub fn frozen(&self) -> &[SessionNo] {
+        &self.frozen
+    }
+
+    /// Returns the live sessions, then the frozen ones.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionNo> {
+        self.live.iter().chain(&self.frozen).copied()
+    }
+
+    pub fn has_sessions(&self) -> bool {
+        !self.live.is_empty() || !self.frozen.is_empty()
+    }
+
+    pub fn hints(&self) -> Option<&Pushes> {
+        self.hints.as_deref()
+    }
+
+    pub fn set_hints(&mut self, hints: Option<Pushes>) {
+        self.hints = hints.map(Box::new);
+    }
+
+    /// Applies a hint. `is_late` tells whether a hint of that time changes nothing any more.
+    pub fn apply_hint(&mut self, hint: &Hint<'_>, is_late: impl Fn(Timestamp) -> bool) {
+        self.hints.get_or_insert_with(|| Box::new(Pushes::new(hint.at))).apply(hint, is_late);
+    }
+
+    /// Lists a live session at `index` in time order.
+    pub fn insert_live(&mut self, index: usize, session: SessionNo) {
+        self.live.insert(index, session);
+    }
+
+    /// Takes live sessions off the list.
+    pub fn take_live(&mut self, range: Range<usize>) -> Vec<SessionNo> {
+        self.live.drain(range).collect()
+    }
+
+    /// Lists a session as frozen.
+    pub fn add_frozen(&mut self, session: SessionNo) {
+        self.frozen.push(session);
+    }
+
+    /// Lists the live session at `index` as frozen. Returns it.
+    pub fn freeze(&mut self, index: usize) -> SessionNo {
+        let session = self.live.remove(index);
+        self.frozen.push(session);
+        session
+    }
+
+    /// Takes a session off the list that it is on.
+    pub fn remove(&mut self, session: SessionNo) {
+        self.live.retain(|live| *live != session);
+        self.frozen.retain(|frozen| *frozen != session);
     }
 
     /// Returns which live sessions an interval touches: overlaps, or is within the gap of, on either side (rule: merge).

@@ -8,7 +8,7 @@ use livesession::partition::{self, Partition};
 use livesession_formats::changelog::Reducer;
 use livesession_formats::notification::{Decoder, KeyParts, Reason, Rules as Decoding};
 use livesession_grouping::time::{Millis, Timestamp};
-use livesession_grouping::{Clock, Offset, invariants};
+use livesession_grouping::{Clock, Offset};
 
 use super::adapter::{open_record, policy, record, timestamp};
 use super::model::{HintKind, Placement};
@@ -87,7 +87,7 @@ impl Worker {
             let record = partition::Record { offset, timestamp: timestamp_of_record, value: Some(value.as_bytes()) };
             outcomes.push(self.partition.read(&mut self.decoder, record, timestamp(written.now)));
             assert_eq!(self.partition.next_offset(), offset + 1);
-            invariants::check(self.partition.grouper());
+            self.partition.grouper().check_invariants();
         }
         let (most, times) = match slices {
             Slices::All { most } => (most, usize::MAX),
@@ -103,7 +103,7 @@ impl Worker {
             published.extend(publications.iter().map(record));
             assert!(published.len() < 10_000, "settle never ends");
         }
-        invariants::check(self.partition.grouper());
+        self.partition.grouper().check_invariants();
         Done { outcomes, published }
     }
 
@@ -133,7 +133,7 @@ impl Worker {
             self.partition.prepare();
         }
         self.partition.rolled_back();
-        invariants::check(self.partition.grouper());
+        self.partition.grouper().check_invariants();
         assert_eq!(self.fingerprint(), before, "a rollback takes back everything");
     }
 
@@ -150,7 +150,7 @@ impl Worker {
         let restored = restored.unwrap_or_else(|error| panic!("{error}: {:#?}", self.keys()));
         let fresh = || Partition::new(policy(&self.rules), KeyParts::AppAppnameStreamId, 0);
         self.partition = restored.unwrap_or_else(fresh);
-        invariants::check(self.partition.grouper());
+        self.partition.grouper().check_invariants();
         let after = self.fingerprint();
         if may_forget {
             let (Fingerprint { remembered: less, .. }, Fingerprint { remembered: more, .. }) = (&after, &before);

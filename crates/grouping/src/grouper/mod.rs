@@ -21,20 +21,15 @@
 //!
 //! The rest is in [`crate::invariants`], which tests and debug builds call.
 
-use alloc::collections::BinaryHeap;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::cmp::Reverse;
-use core::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
-use slab::Slab;
-
+use crate::changes::Changes;
+use crate::invariants;
 use crate::policy::Policy;
-use crate::segment::Segment;
-use crate::store::{Changes, Overlay};
+use crate::schedule::{Position, Queue, Schedule, Timer};
+use crate::store::Store;
 use crate::time::Timestamp;
-use crate::timeline::{Session, SessionNo, StreamNo, Timeline};
+use crate::timeline::{CloseBound, Session, SessionNo, StreamNo};
 
 pub(crate) mod accept;
 mod close;
@@ -48,51 +43,24 @@ pub struct Clock {
     pub at: Timestamp,
 }
 
-/// A remembered file of a stream.
-pub(crate) struct File {
-    pub stream: StreamNo,
-    /// The hash that it was put under: growing the table looks at no segment.
-    hash: FileHash,
-    pub segment: Arc<Segment>,
-}
-
-/// The hash of a stream's file: half as wide as the table wants it, so that it fits beside the stream's number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FileHash(u32);
-
-impl FileHash {
-    /// Spreads the bits again: the table takes its place from the low ones and a tag from the high ones.
-    fn wide(self) -> u64 {
-        u64::from(self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    }
+/// How far a partition has come. Rolled back as a whole.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    clock: Option<Clock>,
+    /// See [`Grouper::forgotten`].
+    forgotten: Option<Timestamp>,
 }
 
 /// The grouping state of one partition.
 pub struct Grouper {
-    pub(crate) policy: Policy,
+    policy: Policy,
     /// Whether the input is a set, in which nothing is late.
-    pub(crate) nothing_is_late: bool,
-    pub(crate) clock: Option<Clock>,
-    /// See [`Grouper::forgotten`].
-    pub(crate) forgotten: Option<Timestamp>,
-    pub(crate) streams: Slab<Timeline>,
-    pub(crate) stream_index: HashTable<StreamNo>,
-    pub(crate) sessions: Slab<Session>,
-    pub(crate) files: HashTable<File>,
-    pub(crate) hasher: DefaultHashBuilder,
-    /// Sessions by the watermark bound after which something is to be done with them.
-    pub(crate) timers: BinaryHeap<Reverse<(Timestamp, SessionNo)>>,
-    /// Streams by the watermark bound after which their hint state may be dropped.
-    pub(crate) hint_timers: BinaryHeap<Reverse<(Timestamp, StreamNo)>>,
-    /// Sessions to be published, the first one last.
-    pub(crate) due: Vec<SessionNo>,
-    /// Sessions that may be forgotten when nothing is left to be published.
-    pub(crate) forgettable: Vec<SessionNo>,
-    /// Frozen sessions to be published before the transaction ends.
-    pub(crate) frozen: Vec<SessionNo>,
-    pub(crate) overlay: Option<Overlay>,
-    pub(crate) changes: Changes,
-    pub(crate) text_bytes: u64,
+    nothing_is_late: bool,
+    progress: Progress,
+    /// The progress when the transaction began.
+    before: Progress,
+    store: Store,
+    schedule: Schedule,
 }
 
 impl Grouper {
@@ -101,21 +69,10 @@ impl Grouper {
         Grouper {
             policy,
             nothing_is_late: false,
-            clock: None,
-            forgotten: None,
-            streams: Slab::new(),
-            stream_index: HashTable::new(),
-            sessions: Slab::new(),
-            files: HashTable::new(),
-            hasher: DefaultHashBuilder::default(),
-            timers: BinaryHeap::new(),
-            hint_timers: BinaryHeap::new(),
-            due: Vec::new(),
-            forgettable: Vec::new(),
-            frozen: Vec::new(),
-            overlay: None,
-            changes: Changes::default(),
-            text_bytes: 0,
+            progress: Progress::default(),
+            before: Progress::default(),
+            store: Store::default(),
+            schedule: Schedule::default(),
         }
     }
 
@@ -129,15 +86,45 @@ impl Grouper {
         // What has been forgotten is told by the ends that it went up to: the same ends under the new bounds, or a restore
         // would drop what these put out of reach before it is published.
         let reach = |policy: &Policy| policy.settings().max_segment + policy.settings().allowed_lateness;
-        self.forgotten = self.forgotten.map(|watermark| watermark - reach(&self.policy) + reach(&policy));
+        let forgotten = &mut self.progress.forgotten;
+        *forgotten = forgotten.map(|watermark| watermark - reach(&self.policy) + reach(&policy));
         self.policy = policy;
         // Those of streams with segments are the same; a stream of which only hints are remembered takes its new one.
-        for (_, stream) in &mut self.streams {
-            stream.gap = self.policy.gap(&stream.key);
-        }
-        for number in self.numbers_in_order() {
+        self.store.set_gaps(|stream| self.policy.gap(stream));
+        for number in self.store.sessions_in_order() {
             self.schedule(number);
         }
+    }
+
+    /// Begins a transaction: what happens from now on can be rolled back, and is noted for the changelog.
+    pub fn begin(&mut self) {
+        self.before = self.progress;
+        self.store.begin();
+    }
+
+    /// Takes what the changelog has to say of the transaction so far.
+    pub fn take_changes(&mut self) -> Changes {
+        self.store.take_changes()
+    }
+
+    /// Ends the transaction: it is committed.
+    pub fn commit(&mut self) {
+        self.store.commit();
+    }
+
+    /// Takes back all that has happened since the transaction began.
+    pub fn rollback(&mut self) {
+        let Some(changed) = self.store.roll_back() else { return };
+        self.progress = self.before;
+        for stream in changed {
+            self.schedule_hints(stream);
+            // All of them: when a frozen session is forgotten depends on those that continue it.
+            self.schedule_all(stream);
+        }
+        // What was put back is among the timers again; an entry that is left would look like work to be done.
+        let store = &self.store;
+        let is_queued = |number| store.position(number).is_some_and(|position| position.queue != Queue::Watermark);
+        self.schedule.roll_back(is_queued);
     }
 
     pub fn policy(&self) -> &Policy {
@@ -146,11 +133,11 @@ impl Grouper {
 
     /// Returns the greatest event time accepted; it never goes back.
     pub fn watermark(&self) -> Option<Timestamp> {
-        self.clock.map(|clock| clock.watermark)
+        self.clock().map(|clock| clock.watermark)
     }
 
     pub fn clock(&self) -> Option<Clock> {
-        self.clock
+        self.progress.clock
     }
 
     /// Returns the watermark under which forgetting was last completed.
@@ -159,37 +146,32 @@ impl Grouper {
     /// to drop what this allows and no more: under the watermark itself it would drop sessions that are still waiting to
     /// be published.
     pub fn forgotten(&self) -> Option<Timestamp> {
-        self.forgotten
+        self.progress.forgotten
     }
 
     /// Returns how many segments are remembered.
     pub fn segments(&self) -> usize {
-        self.files.len()
+        self.store.files()
     }
 
     /// Returns how many sessions are remembered.
     pub fn sessions(&self) -> usize {
-        self.sessions.len() - self.overlay.as_ref().map_or(0, Overlay::gone)
+        self.store.sessions()
     }
 
     /// Counts the sessions that have something to publish. Looks at every session.
     pub fn count_open(&self) -> usize {
-        self.remembered().filter(|(_, session)| session.is_dirty()).count()
+        self.store.remembered().filter(|(_, session)| session.is_dirty()).count()
     }
 
     /// Returns how many streams are remembered.
     pub fn streams(&self) -> usize {
-        self.streams.len()
+        self.store.streams()
     }
 
     /// Returns the texts and fixed parts of what is remembered, in bytes: for sizing, close to what the allocator gives.
     pub fn state_bytes(&self) -> u64 {
-        /// A segment with its counters, its place in a session and in the table of files.
-        const SEGMENT: u64 = size_of::<Segment>() as u64 + 16 + 8 + 24;
-        let fixed = self.files.len() as u64 * SEGMENT
-            + self.sessions() as u64 * size_of::<Session>() as u64
-            + self.streams.len() as u64 * size_of::<Timeline>() as u64;
-        fixed + self.text_bytes
+        self.store.bytes()
     }
 
     /// Advances the watermark of an idle partition from the wall clock, if that closes or forgets something (rule: clock).
@@ -197,19 +179,21 @@ impl Grouper {
     /// The caller has seen to it that the partition is read to its end and has been idle for long enough. Returns whether
     /// the watermark moved.
     pub fn punctuate(&mut self, now: Timestamp) -> bool {
-        if !self.would_punctuate(now) {
-            return false;
-        }
-        let Some(clock) = &mut self.clock else { return false };
-        let watermark = (clock.watermark + now.since(clock.at)).min(Timestamp::MAX);
-        *clock = Clock { watermark, at: now };
+        let Some(watermark) = self.punctuated(now) else { return false };
+        self.progress.clock = Some(Clock { watermark, at: now });
         true
     }
 
     /// Returns whether [`Grouper::punctuate`] would move the watermark. Changes nothing that shows.
     pub fn would_punctuate(&mut self, now: Timestamp) -> bool {
-        let Some(clock) = self.clock.filter(|clock| now > clock.at) else { return false };
-        self.would_act(clock.watermark + now.since(clock.at))
+        self.punctuated(now).is_some()
+    }
+
+    /// Returns the watermark that the wall time `now` gives to an idle partition, if that closes or forgets something.
+    fn punctuated(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let clock = self.clock().filter(|clock| now > clock.at)?;
+        let watermark = clock.watermark + now.since(clock.at);
+        self.would_act(watermark).then_some(watermark.min(Timestamp::MAX))
     }
 
     /// Returns whether something is due under the present watermark: to be published or forgotten.
@@ -219,67 +203,81 @@ impl Grouper {
 
     /// Returns whether a session would be closed or forgotten if the watermark were `watermark`.
     fn would_act(&mut self, watermark: Timestamp) -> bool {
-        if !self.due.is_empty() || !self.forgettable.is_empty() || !self.frozen.is_empty() {
+        if self.schedule.has_queued() {
             return true;
         }
-        while let Some(&Reverse((bound, number))) = self.timers.peek() {
-            if bound >= watermark {
-                return false;
+        while let Some((bound, number)) = self.schedule.first_session(watermark) {
+            // Stale timers and those of sessions that have grown are corrected on the way; the first true one answers.
+            let is_current = self.store.position(number).is_some_and(|position| position.timer.is_for(bound));
+            if is_current && self.next_bound(number) < watermark {
+                return true;
             }
-            // Stale entries and sessions that have grown are corrected on the way; the first true one answers.
-            if self.sessions.get(number as usize).is_some_and(|session| session.timer == bound) {
-                let next = self.next_bound(number);
-                if next < watermark {
-                    return true;
-                }
-                self.timers.pop();
-                self.sessions[number as usize].timer = Timestamp::MAX;
+            self.schedule.pop_session();
+            if is_current {
+                *self.store.timer_mut(number) = Timer::NONE;
                 self.schedule(number);
-            } else {
-                self.timers.pop();
             }
         }
         false
     }
 
-    pub(crate) fn find_stream(&self, key: &str) -> Option<StreamNo> {
-        let hash = self.hasher.hash_one(key);
-        self.stream_index.find(hash, |number| *self.streams[*number as usize].key == *key).copied()
+    /// Panics with the name of the invariant that does not hold: see [`crate::invariants`].
+    ///
+    /// # Panics
+    ///
+    /// Our defects only.
+    pub fn check_invariants(&self) {
+        invariants::check(&self.store, |number| {
+            let is_scheduled = self.store.position(number).is_some_and(Position::is_scheduled);
+            is_scheduled || self.nothing_is_late || self.schedule.is_among_frozen(number)
+        });
     }
 
-    pub(crate) fn add_stream(&mut self, key: &str) -> StreamNo {
-        let number = self.streams.insert(Timeline::new(Arc::from(key), self.policy.gap(key))) as StreamNo;
-        let (streams, hasher) = (&self.streams, &self.hasher);
-        let rehash = |number: &StreamNo| hasher.hash_one(&*streams[*number as usize].key);
-        self.stream_index.insert_unique(hasher.hash_one(key), number, rehash);
-        self.text_bytes += key.len() as u64;
-        if let Some(overlay) = &mut self.overlay {
-            self.streams[number as usize].kept = overlay.keep_new_stream(number);
+    /// Returns the stream with that key, which is added if it is not there.
+    fn find_or_add_stream(&mut self, key: &str) -> StreamNo {
+        self.store.find_stream(key).unwrap_or_else(|| self.store.add_stream(key, self.policy.gap(key)))
+    }
+
+    /// Returns when a session may close (rule: close).
+    fn close_bound(&self, number: SessionNo) -> CloseBound {
+        let session = self.store.session(number);
+        self.store.timeline(session.stream()).close_bound(session.end(), &self.policy)
+    }
+
+    /// Returns the bound after which something is to be done with a session: publish it, or forget it (rules: close, limits, forget).
+    ///
+    /// A session that a hint holds open beyond the time at which it could be forgotten is neither.
+    fn next_bound(&self, number: SessionNo) -> Timestamp {
+        let session = self.store.session(number);
+        let timeline = self.store.timeline(session.stream());
+        let forget = self.policy.forget_bound(session.end(), timeline.gap());
+        if session.frozen_at().is_some() {
+            // What continues it is named after it: a restore has to find it there.
+            let id = session.id(timeline.key());
+            let continuing = timeline.live().iter().map(|live| self.store.session(*live));
+            let ends = continuing.filter(|live| live.continues() == Some(id)).map(Session::end);
+            return ends.fold(forget, |bound, end| bound.max(self.policy.forget_bound(end, timeline.gap())));
         }
-        number
+        let close = self.close_bound(number).bound;
+        if session.is_dirty() { close } else { forget.max(close) }
     }
 
-    pub(crate) fn file_hash(&self, stream: StreamNo, file_id: &str) -> FileHash {
-        FileHash((self.hasher.hash_one((stream, file_id)) >> 32) as u32)
+    /// Sets a session's timer to its next bound, unless it has an earlier one, which will correct itself.
+    fn schedule(&mut self, number: SessionNo) {
+        let bound = self.next_bound(number);
+        self.schedule.wake_session(number, self.store.timer_mut(number), bound);
     }
 
-    pub(crate) fn remember_file(&mut self, stream: StreamNo, hash: FileHash, segment: &Arc<Segment>) {
-        self.text_bytes += segment.text_bytes();
-        if let Some(overlay) = &mut self.overlay {
-            overlay.added.push((stream, Arc::clone(segment)));
-        }
-        let file = File { stream, hash, segment: Arc::clone(segment) };
-        self.files.insert_unique(hash.wide(), file, |file| file.hash.wide());
+    /// Sets the timers of all sessions of a stream.
+    fn schedule_all(&mut self, stream: StreamNo) {
+        let numbers: Vec<SessionNo> = self.store.timeline(stream).sessions().collect();
+        numbers.into_iter().for_each(|number| self.schedule(number));
     }
 
-    pub(crate) fn forget_file(&mut self, stream: StreamNo, segment: &Arc<Segment>) {
-        let hash = self.file_hash(stream, segment.file_id());
-        if let Ok(entry) = self.files.find_entry(hash.wide(), |file| Arc::ptr_eq(&file.segment, segment)) {
-            entry.remove();
-            self.text_bytes -= segment.text_bytes();
-            if let Some(overlay) = &mut self.overlay {
-                overlay.removed.push((stream, Arc::clone(segment)));
-            }
-        }
+    /// Sets a stream's timer to the time when its hint state may be dropped.
+    fn schedule_hints(&mut self, number: StreamNo) {
+        let Some(hints) = self.store.timeline(number).hints() else { return };
+        let bound = self.policy.hint_bound(hints.last_hint);
+        self.schedule.wake_stream(number, self.store.stream_timer_mut(number), bound);
     }
 }

@@ -42,11 +42,9 @@ pub enum Fate {
 impl Grouper {
     /// Returns what has become of a published session of `stream`.
     pub fn fate(&self, stream: &str, id: SessionId) -> Fate {
-        let Some(number) = self.find_stream(stream) else { return Fate::Forgotten };
-        let timeline = &self.streams[number as usize];
-        for session in timeline.live.iter().chain(&timeline.frozen).map(|number| &self.sessions[*number as usize]) {
-            let is_absorbed =
-                session.past.as_ref().is_some_and(|past| past.absorbed.iter().any(|head| head.session_id == id));
+        let Some(number) = self.store.find_stream(stream) else { return Fate::Forgotten };
+        for session in self.store.timeline(number).sessions().map(|number| self.store.session(number)) {
+            let is_absorbed = session.absorbed().iter().any(|head| head.session_id == id);
             let is_it = session.head().is_some_and(|head| head.session_id == id);
             if is_absorbed || is_it && session.is_dirty() {
                 return Fate::Changed;
@@ -61,15 +59,14 @@ impl Grouper {
     /// Returns all sessions that have something to publish, by stream and time, and what each waits for.
     pub fn outlook(&self) -> Vec<Outlook> {
         let waiting = |session: &Publication| {
-            let number = self.find_stream(&session.stream)?;
-            let timeline = &self.streams[number as usize];
+            let timeline = self.store.timeline(self.store.find_stream(&session.stream)?);
             let close = timeline.close_bound(session.head.end, &self.policy);
             let waiting = if self.watermark().is_some_and(|watermark| watermark > close.bound) {
                 Waiting::Nothing
             } else if close.held {
                 Waiting::OnAir
             } else if close.bound < close.wait {
-                let since = timeline.hints.as_ref().and_then(|hints| hints.off_air_since());
+                let since = timeline.hints().and_then(|hints| hints.off_air_since());
                 since.map_or(Waiting::NextFile, |since| Waiting::OffAir { since })
             } else {
                 Waiting::NextFile

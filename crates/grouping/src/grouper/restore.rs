@@ -7,7 +7,6 @@
 //! A batch of the changelog may bring back segments that had been forgotten while others of the batch had not. Nothing
 //! alive touches them (rule: forget), so they stand alone, and are dropped again without publishing anything.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -17,7 +16,7 @@ use crate::policy::Policy;
 use crate::segment::{Offset, Segment};
 use crate::session::{Head, SessionId};
 use crate::time::Timestamp;
-use crate::timeline::{Session, SessionNo, StreamNo};
+use crate::timeline::{Session, StreamNo};
 
 /// What the changelog of a partition says, reduced by key.
 #[derive(Debug, Default)]
@@ -73,10 +72,10 @@ impl Grouper {
             while let Some(next) = frozen.next_if(|next| next.frozen_at <= Some(segment.offset())) {
                 lingering.extend(grouper.freeze_again(next));
             }
-            let number = grouper.find_stream(&stream).unwrap_or_else(|| grouper.add_stream(&stream));
-            let hash = grouper.file_hash(number, segment.file_id());
+            let number = grouper.find_or_add_stream(&stream);
+            let hash = grouper.store.file_hash(number, segment.file_id());
             let segment = Arc::new(segment);
-            grouper.remember_file(number, hash, &segment);
+            grouper.store.remember_file(number, hash, &segment);
             grouper.place(number, segment, None);
         }
         for next in frozen {
@@ -86,28 +85,27 @@ impl Grouper {
             grouper.lay_over(saved)?;
         }
         for (stream, pushes) in saved.hints {
-            let number = grouper.find_stream(&stream).unwrap_or_else(|| grouper.add_stream(&stream));
-            grouper.streams[number as usize].hints = Some(Box::new(pushes));
+            let number = grouper.find_or_add_stream(&stream);
+            grouper.store.timeline_mut(number).set_hints(Some(pushes));
             grouper.schedule_hints(number);
             // Its sessions were queued as if nothing was known of the pushes.
-            for index in 0..grouper.streams[number as usize].live.len() {
-                let session = grouper.streams[number as usize].live[index];
-                grouper.schedule(session);
+            for index in 0..grouper.store.timeline(number).live().len() {
+                grouper.schedule(grouper.store.timeline(number).live()[index]);
             }
         }
-        grouper.forgotten = saved.forgotten;
+        grouper.progress.forgotten = saved.forgotten;
         if let Some(forgotten) = saved.forgotten {
             lingering.extend(grouper.forget_again(forgotten));
         }
         // Only now: by the watermark the hints of a stream that was just emptied could be dropped as well, and those the
         // changelog still has.
-        grouper.clock = saved.clock;
+        grouper.progress.clock = saved.clock;
         Ok((grouper, lingering))
     }
 
     /// Returns the offsets of all remembered segments, sorted.
     pub fn remembered_offsets(&self) -> Vec<Offset> {
-        let members = self.remembered().flat_map(|(_, session)| &session.members);
+        let members = self.store.remembered().flat_map(|(_, session)| session.members());
         let mut offsets: Vec<Offset> = members.map(|segment| segment.offset()).collect();
         offsets.sort_unstable();
         offsets
@@ -117,33 +115,29 @@ impl Grouper {
     ///
     /// If a batch has been deleted, only pieces are left of it. Returns it if nothing is.
     fn freeze_again(&mut self, saved: SavedHead) -> Option<Lingering> {
-        let number = self.find_stream(&saved.stream).unwrap_or_else(|| self.add_stream(&saved.stream));
+        let number = self.find_or_add_stream(&saved.stream);
         let range = self.lying_within(number, saved.head.start, saved.head.end);
-        let pieces: Vec<SessionNo> = self.streams[number as usize].live.drain(range).collect();
+        let pieces = self.store.timeline_mut(number).take_live(range);
         let mut whole: Option<Session> = None;
         for piece in pieces {
-            let piece = self.sessions.remove(piece as usize);
+            let piece = self.store.take_session(piece);
             match &mut whole {
                 Some(whole) => whole.absorb(piece),
                 None => whole = Some(piece),
             }
         }
         let Some(mut session) = whole else { return Some((saved.head.session_id, Vec::new())) };
-        (session.start, session.end) = (saved.head.start, saved.head.end);
-        session.timer = Timestamp::MAX;
-        let past = session.past_mut();
-        past.frozen_at = saved.frozen_at;
-        past.head = Some(saved.head);
-        let session = self.sessions.insert(session) as SessionNo;
-        self.streams[number as usize].frozen.push(session);
+        session.freeze_as_published(saved.head, saved.frozen_at);
+        let session = self.store.add_session(session);
+        self.store.timeline_mut(number).add_frozen(session);
         self.schedule(session);
         None
     }
 
     fn lying_within(&self, number: StreamNo, start: Timestamp, end: Timestamp) -> core::ops::Range<usize> {
-        let live = &self.streams[number as usize].live;
-        let from = live.partition_point(|session| self.sessions[*session as usize].start < start);
-        let count = live[from..].iter().take_while(|session| self.sessions[**session as usize].end <= end).count();
+        let live = self.store.timeline(number).live();
+        let from = live.partition_point(|session| self.store.session(*session).start() < start);
+        let count = live[from..].iter().take_while(|session| self.store.session(**session).end() <= end).count();
         from..from + count
     }
 
@@ -151,22 +145,24 @@ impl Grouper {
     fn lay_over(&mut self, saved: SavedHead) -> Result<(), Error> {
         let SavedHead { stream, head, .. } = saved;
         let lost = Error::HeadWithoutSeed { session_id: head.session_id, seed_offset: head.seed_offset };
-        let Some(number) = self.find_stream(&stream) else { return Err(lost) };
-        let live = &self.streams[number as usize].live;
+        let Some(number) = self.store.find_stream(&stream) else { return Err(lost) };
+        let live = self.store.timeline(number).live();
         // Sessions only grow: the one that was published lies within one that lives.
-        let after = live.partition_point(|session| self.sessions[*session as usize].start <= head.start);
-        let Some(session) = after.checked_sub(1).and_then(|index| live.get(index)).copied() else { return Err(lost) };
-        let session = &mut self.sessions[session as usize];
-        if !session.members.iter().any(|member| member.offset() == head.seed_offset) {
+        let after = live.partition_point(|session| self.store.session(*session).start() <= head.start);
+        let Some(number) = after.checked_sub(1).and_then(|index| live.get(index)).copied() else { return Err(lost) };
+        let session = self.store.session(number);
+        if !session.members().iter().any(|member| member.offset() == head.seed_offset) {
             return Err(lost);
         }
-        if session.seed().offset() != head.seed_offset {
-            session.past_mut().absorbed.push(head);
+        let is_its_own = session.seed().offset() == head.seed_offset;
+        let past = self.store.past_mut(number);
+        if !is_its_own {
+            past.add_absorbed(head);
             return Ok(());
         }
         let seed_offset = head.seed_offset;
         let second = head.session_id;
-        match session.past_mut().head.replace(head) {
+        match past.set_head(head) {
             Some(first) => Err(Error::TwoHeads { seed_offset, first: first.session_id, second }),
             None => Ok(()),
         }
@@ -175,23 +171,20 @@ impl Grouper {
     /// Forgets again what had been forgotten, and publishes nothing.
     fn forget_again(&mut self, forgotten: Timestamp) -> Vec<Lingering> {
         let mut lingering = Vec::new();
-        for number in self.numbers_in_order() {
+        for number in self.store.sessions_in_order() {
             // A continued session outlives its own bound, so its bound is asked for before anything is dropped.
-            let session = &self.sessions[number as usize];
-            let bound = self.next_bound(number).max(self.policy.forget_bound(session.end, self.gap_of(number)));
+            let session = self.store.session(number);
+            let gap = self.store.timeline(session.stream()).gap();
+            let bound = self.next_bound(number).max(self.policy.forget_bound(session.end(), gap));
             if bound >= forgotten {
                 continue;
             }
             if let (Some(head), Some(_)) = (session.head(), session.frozen_at()) {
-                let members = session.members.iter().map(|segment| segment.offset()).collect();
+                let members = session.members().iter().map(|segment| segment.offset()).collect();
                 lingering.push((head.session_id, members));
             }
             self.forget(number);
         }
         lingering
-    }
-
-    fn gap_of(&self, number: SessionNo) -> crate::time::Millis {
-        self.streams[self.sessions[number as usize].stream as usize].gap
     }
 }
