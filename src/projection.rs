@@ -13,8 +13,9 @@
 use std::sync::Arc;
 
 use livesession_formats::answer;
+use livesession_formats::named::Named;
 use livesession_formats::session::SessionRecord;
-use livesession_formats::session::record::{self, CloseCause, Gap, Origin, Rendition, Segment, Status, Stream};
+use livesession_formats::session::record::{self, Gap, Origin, Rendition, Segment, Stream};
 use livesession_grouping::session::renditions;
 use livesession_grouping::time::Timestamp;
 use livesession_grouping::{Anomaly, NewSegment, Segment as Member, SessionId};
@@ -171,10 +172,10 @@ pub fn to_summary(row: &rows::Session, source_topic: &str) -> Result<answer::Sum
         version: record::VERSION,
         session_id: session_id(id, "id", id)?,
         revision: row.revision,
-        status: status(&row.status),
+        status: Named::parse(&row.status),
         merged_into: optional_id("merged_into", &row.merged_into)?,
         continues: optional_id("continues", &row.continues)?,
-        close_cause: row.close_cause.as_deref().map(close_cause),
+        close_cause: row.close_cause.as_deref().map(Named::parse),
         stream: stream(&row.stream),
         start,
         end,
@@ -260,21 +261,6 @@ fn time(session_id: &str, what: &'static str, ms: i64) -> Result<Timestamp, Erro
 
 fn session_id(of: &str, what: &'static str, text: &str) -> Result<SessionId, Error> {
     SessionId::parse(text).ok_or_else(|| Error::Unreadable { session_id: of.to_owned(), what, found: text.to_owned() })
-}
-
-fn status(text: &str) -> Status {
-    [Status::Closed, Status::Withdrawn, Status::Open]
-        .into_iter()
-        .find(|status| status.as_str() == text)
-        .unwrap_or(Status::Other)
-}
-
-fn close_cause(text: &str) -> CloseCause {
-    use CloseCause::{EndOfInput, Limit, MaxHold, PushEnded, Watermark};
-    [Watermark, PushEnded, MaxHold, Limit, EndOfInput]
-        .into_iter()
-        .find(|cause| cause.as_str() == text)
-        .unwrap_or(CloseCause::Other)
 }
 
 #[cfg(test)]
@@ -393,6 +379,6 @@ mod tests {
         odd.session.status = "parked".to_owned();
         odd.session.close_cause = Some("boredom".to_owned());
         let read = to_record(&odd, TOPIC).unwrap();
-        assert_eq!((read.status, read.close_cause), (Status::Other, Some(record::CloseCause::Other)));
+        assert_eq!((read.status, read.close_cause), (Named::Other, Some(Named::Other)));
     }
 }

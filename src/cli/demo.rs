@@ -11,7 +11,8 @@ use crate::deployment::demo::{self, Event};
 use crate::exit::{Exit, Failure};
 use crate::text::count;
 use livesession_formats::notification::{Decoder, HintKind, Notification, Rules};
-use livesession_formats::session::record::{self, SessionRecord, Status};
+use livesession_formats::session::record::{self, SessionRecord};
+use livesession_grouping::Status;
 use livesession_grouping::time::{Millis, Timestamp};
 
 const EVENING: &str = include_str!("../../schemas/examples/evening.ndjson");

@@ -1,7 +1,7 @@
 use super::text::{Error, Form, Gaps, json, notes};
 use super::*;
-use livesession_formats::session::record::{CloseCause, Origin, Status, Stream};
-use livesession_grouping::SessionId;
+use livesession_formats::session::record::{Origin, Stream};
+use livesession_grouping::{CloseCause, SessionId, Status};
 
 const EPOCH: i64 = 1_754_042_400_000; // 2025-08-01T10:00:00Z
 
@@ -41,10 +41,10 @@ fn session(segments: Vec<Segment>) -> SessionRecord {
         version: 1,
         session_id: SessionId::parse("5b0c3a52-8d0e-5c7e-9b43-0f2f6a1d7e64").unwrap(),
         revision: 3,
-        status: Status::Closed,
+        status: Status::Closed.into(),
         merged_into: None,
         continues: None,
-        close_cause: Some(CloseCause::Watermark),
+        close_cause: Some(CloseCause::Watermark.into()),
         stream: Stream {
             key: "//room-7".to_owned(),
             app: String::new(),

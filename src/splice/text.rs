@@ -18,7 +18,7 @@
 use serde::Serialize;
 
 use super::{Item, Plan, Seam};
-use livesession_formats::session::record::Status;
+use livesession_grouping::Status;
 use livesession_grouping::time::Millis;
 
 /// Why a plan cannot be written in the form asked for.

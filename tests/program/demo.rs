@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
-use livesession_formats::session::record::{self, Status};
+use livesession_formats::session::record;
+use livesession_grouping::Status;
 
 /// Returns the sessions that a command printed: by stream and start, their end and number of files.
 fn sessions(arguments: &[&str]) -> BTreeMap<(String, String), (String, usize)> {

@@ -6,9 +6,10 @@
 
 use serde::{Serialize, Serializer};
 
-use super::session::record::{CloseCause, Origin, Status, Stream};
-use livesession_grouping::SessionId;
+use super::named::Named;
+use super::session::record::{Origin, Stream};
 use livesession_grouping::time::Timestamp;
+use livesession_grouping::{CloseCause, SessionId, Status};
 
 /// A session without its lists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -17,12 +18,12 @@ pub struct Summary {
     #[serde(serialize_with = "text")]
     pub session_id: SessionId,
     pub revision: u32,
-    pub status: Status,
+    pub status: Named<Status>,
     #[serde(serialize_with = "optional_text")]
     pub merged_into: Option<SessionId>,
     #[serde(serialize_with = "optional_text")]
     pub continues: Option<SessionId>,
-    pub close_cause: Option<CloseCause>,
+    pub close_cause: Option<Named<CloseCause>>,
     pub stream: Stream,
     #[serde(serialize_with = "text")]
     pub start: Timestamp,

@@ -4,6 +4,7 @@ pub mod answer;
 pub mod changelog;
 pub mod dead_letter;
 pub mod kcat;
+pub mod named;
 pub mod notification;
 pub mod session;
 pub mod time;

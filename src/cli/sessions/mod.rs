@@ -12,8 +12,9 @@ use crate::projection;
 use crate::splice::text::{self, Gaps};
 use crate::splice::{Plan, text::Form as PlanForm};
 use crate::text::length;
+use livesession_formats::named::Named;
 use livesession_formats::session::SessionRecord;
-use livesession_formats::session::record::Status;
+use livesession_grouping::Status;
 use livesession_index::rows::Session;
 use livesession_index::{Position, Reader, Select, StatusFilter, Summary};
 
@@ -286,7 +287,7 @@ fn describe(kind: &livesession_formats::session::record::Rendition) -> String {
 
 fn splice(args: &Splice, out: &mut Output) -> Result<Exit, Failure> {
     let record = find(&args.index, &args.id)?;
-    if let (Status::Withdrawn, Some(survivor)) = (record.status, record.merged_into) {
+    if let (Named::Known(Status::Withdrawn), Some(survivor)) = (record.status, record.merged_into) {
         return Err(Failure::new(
             Exit::NotFound,
             format!("session {} was withdrawn, its files are in {survivor}", record.session_id),

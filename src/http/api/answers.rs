@@ -12,7 +12,7 @@ use crate::splice::Plan;
 use crate::splice::text::{self, Form, Gaps, PlanJson};
 use livesession_formats::answer;
 use livesession_formats::session::SessionRecord;
-use livesession_formats::session::record::Status;
+use livesession_grouping::Status;
 use livesession_index::{Freshness, Position, Select, Summary, View};
 
 /// Segments of a page at most, but for its first session: a thousand large sessions would be a gigabyte.

@@ -7,8 +7,10 @@ use super::timeline::{self, Bar, Row, Window};
 use crate::splice::text::{self, Form, Gaps};
 use crate::splice::{Plan, Seam};
 use crate::text::count;
+use livesession_formats::named::Named;
 use livesession_formats::session::SessionRecord;
-use livesession_formats::session::record::{Rendition, Status};
+use livesession_formats::session::record::Rendition;
+use livesession_grouping::Status;
 
 /// Rows of a table at most: beyond that a browser is slow, and a person asks the API.
 const MAX_ROWS: usize = 500;
@@ -17,7 +19,7 @@ const MAX_ROWS: usize = 500;
 pub fn draw(session: &SessionRecord) -> String {
     let id = session.session_id.to_string();
     let mut body = format!("<h1>Session of <bdi>{}</bdi></h1>\n", escape(&session.stream.key));
-    if let (Status::Withdrawn, Some(survivor)) = (session.status, session.merged_into) {
+    if let (Named::Known(Status::Withdrawn), Some(survivor)) = (session.status, session.merged_into) {
         let survivor = survivor.to_string();
         body.push_str(&format!(
             "<p class=\"problem\">Withdrawn: another file joined it to <a href=\"{}\">session {survivor}</a>, which has its files.</p>\n",

@@ -12,7 +12,7 @@ use crate::http::api::cursor;
 use crate::http::api::problem::Problem;
 use crate::projection;
 use livesession_formats::session::SessionRecord;
-use livesession_formats::session::record::Status;
+use livesession_grouping::Status;
 use livesession_grouping::time::Timestamp;
 use livesession_index::{Position, Select, StatusFilter, StreamListed, View};
 

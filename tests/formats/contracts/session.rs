@@ -1,6 +1,7 @@
 //! Session records, one by one.
 
-use livesession_formats::session::{Error, SCHEMA_ID, decode, headers, record};
+use livesession_formats::named::Named;
+use livesession_formats::session::{Error, SCHEMA_ID, decode, headers};
 use livesession_grouping::{CloseCause, Publication, SessionId, Status};
 use serde_json::json;
 
@@ -38,7 +39,7 @@ fn evening_is_as_the_notifications_say() {
     let gaps: Vec<_> = joined.gaps.iter().map(|gap| gap.duration_ms).collect();
     assert_eq!(gaps, [60_500, 60_500]);
     let withdrawn = decode(&encoded(&evening::second_withdrawn())).unwrap();
-    assert_eq!((withdrawn.status, withdrawn.merged_into), (record::Status::Withdrawn, Some(joined.session_id)));
+    assert_eq!((withdrawn.status, withdrawn.merged_into), (Status::Withdrawn.into(), Some(joined.session_id)));
     assert_eq!(withdrawn.recorded_ms, 899_000);
 }
 
@@ -153,8 +154,8 @@ fn reader_ignores_unknown_fields_and_takes_unknown_names_as_other() {
     value["close_cause"] = json!("boredom");
     value["segments"][0]["anomalies"] = json!(["colour_unknown"]);
     let record = decode(value.to_string().as_bytes()).unwrap();
-    assert_eq!(record.status, record::Status::Other);
-    assert_eq!(record.close_cause, Some(record::CloseCause::Other));
+    assert_eq!(record.status, Named::Other);
+    assert_eq!(record.close_cause, Some(Named::Other));
     assert_eq!(record.segments[0].anomalies, ["colour_unknown"]);
 }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use livesession_formats::changelog::{Reduced, Reducer};
 use livesession_formats::session::{self, SessionRecord};
+use livesession_grouping::Status;
 
 use livesession_audit::name;
 use livesession_audit::sweep::sweep;
@@ -44,7 +45,7 @@ impl Published {
     }
 
     fn is_withdrawn(&self) -> bool {
-        self.newest().status == session::record::Status::Withdrawn
+        self.newest().status == Status::Withdrawn
     }
 }
 

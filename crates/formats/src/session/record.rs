@@ -1,7 +1,7 @@
 //! A session record as its readers get it: owned, typed, and tolerant of what they do not know.
 //!
 //! Read by the indexer, `sessions`, the HTTP side and tests. The rules for every reader of the topic hold here too:
-//! unknown fields are ignored and unknown enum values become `Other`, because version 1 only gains. What a reader would
+//! unknown fields are ignored and unknown names become [`Named::Other`], because version 1 only gains. What a reader would
 //! fall over is refused instead: another version, an end before its start, a rendition that is not in the list.
 //!
 //! [`SessionRecord`] also serializes, in the order of the schema: a record read from the topic is given to users in the
@@ -9,8 +9,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use livesession_grouping::SessionId;
+use crate::named::Named;
 use livesession_grouping::time::Timestamp;
+use livesession_grouping::{CloseCause, SessionId, Status};
 
 /// The version that this program writes and reads.
 pub const VERSION: u32 = 1;
@@ -41,14 +42,14 @@ pub struct SessionRecord {
     #[serde(with = "id")]
     pub session_id: SessionId,
     pub revision: u32,
-    pub status: Status,
+    pub status: Named<Status>,
     /// The survivor, if withdrawn.
     #[serde(with = "optional_id")]
     pub merged_into: Option<SessionId>,
     /// The frozen session before it, which a limit cut off.
     #[serde(with = "optional_id")]
     pub continues: Option<SessionId>,
-    pub close_cause: Option<CloseCause>,
+    pub close_cause: Option<Named<CloseCause>>,
     pub stream: Stream,
     #[serde(with = "time")]
     pub start: Timestamp,
@@ -65,56 +66,6 @@ pub struct SessionRecord {
     pub source: Origin,
     #[serde(with = "time")]
     pub watermark: Timestamp,
-}
-
-/// Whether a session is complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    Closed,
-    Withdrawn,
-    Open,
-    /// A status that this version does not know.
-    #[serde(other)]
-    Other,
-}
-
-impl Status {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Status::Closed => "closed",
-            Status::Withdrawn => "withdrawn",
-            Status::Open => "open",
-            Status::Other => "other",
-        }
-    }
-}
-
-/// Why a session was closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CloseCause {
-    Watermark,
-    PushEnded,
-    MaxHold,
-    Limit,
-    EndOfInput,
-    /// A cause that this version does not know.
-    #[serde(other)]
-    Other,
-}
-
-impl CloseCause {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            CloseCause::Watermark => "watermark",
-            CloseCause::PushEnded => "push_ended",
-            CloseCause::MaxHold => "max_hold",
-            CloseCause::Limit => "limit",
-            CloseCause::EndOfInput => "end_of_input",
-            CloseCause::Other => "other",
-        }
-    }
 }
 
 /// What was recorded; absent parts are empty.
