@@ -10,10 +10,10 @@ use crate::deployment::Deployment;
 use crate::deployment::demo::{self, Event};
 use crate::exit::{Exit, Failure};
 use crate::text::count;
-use livesession_formats::notification::{Decoder, HintKind, Notification, Rules};
+use livesession_formats::notification::{Decoder, Notification, Rules};
 use livesession_formats::session::record::{self, SessionRecord};
-use livesession_grouping::Status;
 use livesession_grouping::time::{Millis, Timestamp};
+use livesession_grouping::{HintKind, Status};
 
 const EVENING: &str = include_str!("../../schemas/examples/evening.ndjson");
 

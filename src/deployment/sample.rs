@@ -231,8 +231,7 @@ impl Sample {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use livesession_formats::notification::HintKind;
-    use livesession_grouping::Anomalies;
+    use livesession_grouping::{Anomalies, HintKind};
 
     fn hint(stream: &str) -> Notification<'_> {
         let at = Timestamp::MIN;

@@ -21,8 +21,7 @@ use livesession_formats::changelog::{self, Marker, Reducer};
 use livesession_formats::notification::{self, Decoder, Notification, Reason};
 use livesession_grouping::time::Timestamp;
 use livesession_grouping::{
-    self, Arrival, Clock, Grouper, HeadChange, Hint, HintKind, Offset, Placement, Policy, Publication, SavedHead,
-    SessionId,
+    self, Arrival, Clock, Grouper, HeadChange, Hint, Offset, Placement, Policy, Publication, SavedHead, SessionId,
 };
 
 /// A record of the input topic, as far as grouping is concerned.
@@ -120,11 +119,6 @@ pub fn apply(grouper: &mut Grouper, record: Record<'_>, notification: Notificati
             }
         }
         Notification::Hint { stream, kind, push_id, at, .. } => {
-            let kind = match kind {
-                notification::HintKind::PushStarted => HintKind::PushStarted,
-                notification::HintKind::PushEnded => HintKind::PushEnded,
-                notification::HintKind::RecordEnded => HintKind::RecordEnded,
-            };
             grouper.hint(Arrival { stream, offset, timestamp, now }, &Hint { kind, push_id, at });
             Outcome::Hint
         }

@@ -14,13 +14,26 @@ use alloc::vec::Vec;
 /// How many pushes of a stream are remembered. Enough for a day of reconnects every half hour.
 pub const MAX_PUSHES: usize = 64;
 
-/// What a hint notification says.
+/// The event that a hint notification reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HintKind {
+    /// Event 1.
     PushStarted,
+    /// Event 0.
     PushEnded,
-    /// A recording task ended. Moves the watermark and closes nothing: a task is one rendition and may outlive pushes.
+    /// Event 332: a recording task ended. Moves the watermark and closes nothing: a task is one rendition and may outlive
+    /// pushes.
     RecordEnded,
+}
+
+impl HintKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            HintKind::PushStarted => "push_started",
+            HintKind::PushEnded => "push_ended",
+            HintKind::RecordEnded => "record_ended",
+        }
+    }
 }
 
 /// A hint notification, borrowed from its record.

@@ -4,11 +4,11 @@
 //! all has closed, and a file that was announced hours late joins the two sessions (offset 17). What is drawn here by hand
 //! is compared with what decoder and core make of the notifications.
 
-use livesession_formats::notification::{self, Decoder, Notification, Rules};
+use livesession_formats::notification::{Decoder, Notification, Rules};
 use livesession_grouping::time::Timestamp;
 use livesession_grouping::{
-    Anomalies, Anomaly, Arrival, CloseCause, Grouper, Hint, HintKind, NewSegment, Placement, Policy, Publication,
-    Settings, Status,
+    Anomalies, Anomaly, Arrival, CloseCause, Grouper, Hint, NewSegment, Placement, Policy, Publication, Settings,
+    Status,
 };
 use serde_json::json;
 
@@ -154,11 +154,6 @@ impl Partition {
                 *count += 1;
             }
             Notification::Hint { stream, kind, push_id, at, .. } => {
-                let kind = match kind {
-                    notification::HintKind::PushStarted => HintKind::PushStarted,
-                    notification::HintKind::PushEnded => HintKind::PushEnded,
-                    notification::HintKind::RecordEnded => HintKind::RecordEnded,
-                };
                 self.grouper.hint(Arrival { stream, offset, timestamp, now }, &Hint { kind, push_id, at });
                 self.counts.hints += 1;
             }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use livesession_formats::notification::{Decoder, HintKind, KeyParts, Notification, Rules, split_stream_key};
-use livesession_grouping::Anomaly;
+use livesession_formats::notification::{Decoder, KeyParts, Notification, Rules, split_stream_key};
 use livesession_grouping::time::{Millis, Timestamp};
+use livesession_grouping::{Anomaly, HintKind};
 use serde_json::value::RawValue;
 
 use crate::fuzz::mutate::{NASTY_LITERALS, Random, begin, damage};

@@ -29,7 +29,7 @@ mod reason;
 mod stream_key;
 
 use livesession_grouping::time::{Millis, Timestamp};
-use livesession_grouping::{Anomalies, Anomaly, NewSegment, Settings};
+use livesession_grouping::{Anomalies, Anomaly, HintKind, NewSegment, Settings};
 
 use fields::{Field, Fields, Unreadable};
 
@@ -54,29 +54,6 @@ impl Default for Rules {
             max_segment: Settings::default().max_segment,
             // One bad clock must not close every session of its partition.
             max_clock_skew: Millis::from_secs(3_600),
-        }
-    }
-}
-
-/// What a hint says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HintKind {
-    /// Event 1.
-    PushStarted,
-    /// Event 0.
-    PushEnded,
-    /// Event 332 with `record_ended`: moves the watermark and closes nothing.
-    RecordEnded,
-}
-
-impl HintKind {
-    pub const ALL: [HintKind; 3] = [HintKind::PushStarted, HintKind::PushEnded, HintKind::RecordEnded];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            HintKind::PushStarted => "push_started",
-            HintKind::PushEnded => "push_ended",
-            HintKind::RecordEnded => "record_ended",
         }
     }
 }
