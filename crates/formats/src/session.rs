@@ -18,7 +18,7 @@ pub mod record;
 
 use std::io::Write;
 
-pub use record::{Error, SessionRecord, decode};
+pub use record::{Error, SessionRecord, Source, decode};
 
 use super::notification::{MAX_VALUE_BYTES, split_stream_key};
 use livesession_grouping::session::renditions;
@@ -27,13 +27,6 @@ use livesession_grouping::{Interval, Publication, Segment, SessionId};
 
 /// The name of the schema that every session record follows, in the header `ce_dataschema`.
 pub const SCHEMA_ID: &str = "urn:livesession:session:v1";
-
-/// The input partition that a session's segments came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Source<'a> {
-    pub topic: &'a str,
-    pub partition: i32,
-}
 
 /// Appends the JSON value of `publication`.
 ///

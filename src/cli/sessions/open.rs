@@ -10,7 +10,7 @@ use crate::cli::io::table::{Form, Rows, Style, json_line};
 use crate::deployment::{Deployment, state};
 use crate::exit::{Exit, Failure};
 use crate::text::length;
-use livesession_formats::session::{self, SessionRecord, Source};
+use livesession_formats::session::{SessionRecord, Source};
 use livesession_grouping::time::Timestamp;
 use livesession_grouping::{Clock, Outlook, Waiting};
 
@@ -55,7 +55,7 @@ pub fn run(args: &Args, out: &mut Output) -> Result<Exit, Failure> {
     let input = &deployment.topics().input;
     let mut open = Vec::new();
     for state::Open { partition, clock, outlook } in state::open_sessions(&deployment, args.stream.as_deref())? {
-        open.push(describe(&outlook, input, partition, clock)?);
+        open.push(describe(&outlook, input, partition, clock));
     }
     open.sort_by(|a, b| {
         let key = |open: &Open| (open.times.closes_after, open.session.stream.key.clone(), open.session.start);
@@ -76,11 +76,8 @@ pub fn run(args: &Args, out: &mut Output) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn describe(outlook: &Outlook, input: &str, partition: i32, clock: Option<Clock>) -> Result<Open, Failure> {
-    let mut bytes = Vec::new();
-    session::encode(&outlook.session, Source { topic: input, partition }, &mut bytes);
-    let session = session::decode(&bytes)
-        .map_err(|error| Failure::caused_by(Exit::Software, "cannot read back an open session", error))?;
+fn describe(outlook: &Outlook, input: &str, partition: i32, clock: Option<Clock>) -> Open {
+    let session = SessionRecord::from_publication(&outlook.session, Source { topic: input, partition });
     let (waiting, since) = match outlook.waiting {
         Waiting::NextFile => ("next_file", None),
         Waiting::OffAir { since } => ("off_air", Some(since)),
@@ -92,14 +89,14 @@ fn describe(outlook: &Outlook, input: &str, partition: i32, clock: Option<Clock>
         .filter(|clock| clock.watermark <= outlook.closes_after)
         .map(|clock| clock.at + outlook.closes_after.since(clock.watermark));
     let times = Times { since, closes_after: outlook.closes_after, expected_at };
-    Ok(Open {
+    Open {
         waiting,
         off_air_since: since.map(|since| since.to_string()),
         closes_after: outlook.closes_after.to_string(),
         expected_at: expected_at.map(|at| at.to_string()),
         session,
         times,
-    })
+    }
 }
 
 fn table(open: &[Open], form: Form, style: &Style) -> Rows {

@@ -7,7 +7,7 @@ use livesession_grouping::time::Timestamp;
 use livesession_grouping::{Anomalies, Anomaly, CloseCause, NewSegment, Publication, SessionId, Status};
 use proptest::prelude::*;
 
-use crate::contracts::{assert_valid, closed, encoded, json, ms, validator, withdrawn};
+use crate::contracts::{SOURCE, assert_valid, closed, encoded, json, ms, validator, withdrawn};
 
 /// What a segment is made of, with its texts owned.
 #[derive(Clone, Debug)]
@@ -190,6 +190,9 @@ fn written_record_is_valid_and_is_read_as_it_was_written() {
             assert_lists(&record);
         }
         assert_eq!(serde_json::to_string(&record).unwrap(), text);
+        let direct = SessionRecord::from_publication(&publication, SOURCE);
+        prop_assert_eq!(serde_json::to_string(&direct).unwrap(), text, "without bytes in between");
+        prop_assert_eq!(direct, record);
     });
 }
 

@@ -1,11 +1,11 @@
 //! Session records, one by one.
 
 use livesession_formats::named::Named;
-use livesession_formats::session::{Error, SCHEMA_ID, decode, headers};
+use livesession_formats::session::{Error, SCHEMA_ID, SessionRecord, decode, headers};
 use livesession_grouping::{CloseCause, Publication, SessionId, Status};
 use serde_json::json;
 
-use crate::contracts::{assert_valid, at, check_golden, encoded, evening, json, read, validator};
+use crate::contracts::{SOURCE, assert_valid, at, check_golden, encoded, evening, json, read, validator};
 
 fn text(publication: &Publication) -> String {
     String::from_utf8(encoded(publication)).unwrap()
@@ -56,6 +56,7 @@ fn reader_gives_back_what_was_written() {
     for publication in evening::all() {
         let record = decode(&encoded(&publication)).unwrap();
         assert_eq!(serde_json::to_string(&record).unwrap(), text(&publication));
+        assert_eq!(SessionRecord::from_publication(&publication, SOURCE), record, "without bytes in between");
     }
 }
 

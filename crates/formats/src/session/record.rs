@@ -10,8 +10,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::named::Named;
+use crate::notification::split_stream_key;
+use livesession_grouping::session::{self, renditions};
 use livesession_grouping::time::Timestamp;
-use livesession_grouping::{CloseCause, SessionId, Status};
+use livesession_grouping::{CloseCause, Publication, SessionId, Status};
 
 /// The version that this program writes and reads.
 pub const VERSION: u32 = 1;
@@ -126,7 +128,14 @@ pub struct Segment {
     pub offset: i64,
 }
 
-/// Where a session's segments came from.
+/// The input partition that a session's segments came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source<'a> {
+    pub topic: &'a str,
+    pub partition: i32,
+}
+
+/// The input records that a session's segments came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     pub topic: String,
@@ -165,6 +174,40 @@ pub fn decode(value: &[u8]) -> Result<SessionRecord, Error> {
 }
 
 impl SessionRecord {
+    /// Returns the record that publishing `publication` writes, as a reader of the topic gets it.
+    pub fn from_publication(publication: &Publication, source: Source<'_>) -> SessionRecord {
+        let Publication { stream, head, status, merged_into, gaps, segments, .. } = publication;
+        let (renditions, rendition_of) = renditions(segments);
+        SessionRecord {
+            version: VERSION,
+            session_id: head.session_id,
+            revision: head.revision,
+            status: Named::Known(*status),
+            merged_into: *merged_into,
+            continues: head.continues,
+            close_cause: head.close_cause.map(Named::Known),
+            stream: Stream::from_key(stream),
+            start: head.start,
+            end: head.end,
+            duration_ms: head.end.since(head.start).as_ms(),
+            recorded_ms: head.recorded.as_ms(),
+            gaps: gaps.iter().map(|gap| Gap::new(gap.start, gap.end)).collect(),
+            renditions: renditions.iter().map(Rendition::from).collect(),
+            segments: segments
+                .iter()
+                .zip(rendition_of)
+                .map(|(segment, rendition)| Segment::new(segment, rendition))
+                .collect(),
+            source: Origin {
+                topic: source.topic.to_owned(),
+                partition: source.partition,
+                first_offset: head.first_offset,
+                last_offset: head.last_offset,
+            },
+            watermark: head.watermark,
+        }
+    }
+
     /// Returns what a reader would fall over, if anything.
     fn problem(&self) -> Option<&'static str> {
         if self.end < self.start {
@@ -180,6 +223,58 @@ impl SessionRecord {
             return Some("a segment has a rendition that is not listed");
         }
         None
+    }
+}
+
+impl Stream {
+    /// Splits a stream key into its parts.
+    pub fn from_key(key: &str) -> Stream {
+        let (app, appname, stream_id) = split_stream_key(key);
+        Stream {
+            key: key.to_owned(),
+            app: app.into_owned(),
+            appname: appname.into_owned(),
+            stream_id: stream_id.into_owned(),
+        }
+    }
+}
+
+impl Gap {
+    pub fn new(start: Timestamp, end: Timestamp) -> Gap {
+        Gap { start, end, duration_ms: end.since(start).as_ms() }
+    }
+}
+
+impl From<&session::Rendition<'_>> for Rendition {
+    fn from(rendition: &session::Rendition<'_>) -> Rendition {
+        Rendition {
+            format: rendition.format.map(str::to_owned),
+            template_id: rendition.template_id.map(str::to_owned),
+            bitrate_kbps: rendition.bitrate_kbps,
+            segments: rendition.segments,
+            recorded_ms: rendition.recorded.as_ms(),
+            size_bytes: rendition.size_bytes,
+        }
+    }
+}
+
+impl Segment {
+    fn new(segment: &livesession_grouping::Segment, rendition: usize) -> Segment {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        Segment {
+            file_id: segment.file_id().to_owned(),
+            url: owned(segment.url()),
+            format: owned(segment.format()),
+            task_id: owned(segment.task_id()),
+            rendition,
+            start: segment.start(),
+            end: segment.end(),
+            duration_ms: segment.end().since(segment.start()).as_ms(),
+            media_ms: segment.media_ms(),
+            size_bytes: segment.size_bytes(),
+            anomalies: segment.anomalies().iter().map(|anomaly| anomaly.as_str().to_owned()).collect(),
+            offset: segment.offset(),
+        }
     }
 }
 
