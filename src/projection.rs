@@ -12,8 +12,8 @@
 
 use std::sync::Arc;
 
-use livesession_formats::answer;
 use livesession_formats::named::Named;
+use livesession_formats::session as answer;
 use livesession_formats::session::SessionRecord;
 use livesession_formats::session::record::{self, Gap, Origin, Rendition, Segment, Stream};
 use livesession_grouping::session::renditions;

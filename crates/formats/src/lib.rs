@@ -1,6 +1,5 @@
 //! Bytes to values and back; serde stops here. Knows no Kafka: a record is a key, a value and headers.
 
-pub mod answer;
 pub mod changelog;
 pub mod dead_letter;
 pub mod kcat;

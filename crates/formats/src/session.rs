@@ -18,7 +18,7 @@ pub mod record;
 
 use std::io::Write;
 
-pub use record::{Error, SessionRecord, Source, decode};
+pub use record::{Error, Recording, SessionRecord, Source, StreamListed, Summary, decode};
 
 use super::notification::{MAX_VALUE_BYTES, split_stream_key};
 use livesession_grouping::session::renditions;

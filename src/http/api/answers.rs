@@ -10,8 +10,7 @@ use super::problem::{Kind, Problem, other_index, quoted};
 use crate::projection;
 use crate::splice::Plan;
 use crate::splice::text::{self, Form, Gaps, PlanJson};
-use livesession_formats::answer;
-use livesession_formats::session::SessionRecord;
+use livesession_formats::session::{self as answer, SessionRecord};
 use livesession_grouping::Status;
 use livesession_index::{Freshness, Position, Select, Summary, View};
 

@@ -1,7 +1,7 @@
 //! One file: which sessions it belongs to.
 
 use super::html::{self, escape, file_link, length, session_path, stream_path, time};
-use livesession_formats::answer::Recording;
+use livesession_formats::session::Recording;
 
 /// The question.
 pub fn form(file_id: &str) -> String {

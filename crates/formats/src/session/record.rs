@@ -145,6 +145,68 @@ pub struct Origin {
     pub last_offset: i64,
 }
 
+/// A session without its lists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    pub version: u32,
+    #[serde(with = "id")]
+    pub session_id: SessionId,
+    pub revision: u32,
+    pub status: Named<Status>,
+    #[serde(with = "optional_id")]
+    pub merged_into: Option<SessionId>,
+    #[serde(with = "optional_id")]
+    pub continues: Option<SessionId>,
+    pub close_cause: Option<Named<CloseCause>>,
+    pub stream: Stream,
+    #[serde(with = "time")]
+    pub start: Timestamp,
+    /// Exclusive.
+    #[serde(with = "time")]
+    pub end: Timestamp,
+    pub duration_ms: i64,
+    pub recorded_ms: i64,
+    pub source: Origin,
+    #[serde(with = "time")]
+    pub watermark: Timestamp,
+}
+
+/// A file and the session that it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Recording {
+    pub file_id: String,
+    pub url: Option<String>,
+    pub format: Option<String>,
+    pub task_id: Option<String>,
+    pub template_id: Option<String>,
+    /// 0 is the original.
+    pub bitrate_kbps: Option<i64>,
+    #[serde(with = "time")]
+    pub start: Timestamp,
+    /// Exclusive.
+    #[serde(with = "time")]
+    pub end: Timestamp,
+    pub duration_ms: i64,
+    pub media_ms: Option<i64>,
+    pub size_bytes: Option<i64>,
+    pub anomalies: Vec<String>,
+    pub offset: i64,
+    /// Withdrawn only if its survivor is not known yet.
+    pub session: Summary,
+    /// The withdrawn sessions that led to it.
+    pub via: Vec<String>,
+}
+
+/// A stream that has sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StreamListed {
+    #[serde(flatten)]
+    pub stream: Stream,
+    /// The start of its last session.
+    #[serde(serialize_with = "time::serialize_optional")]
+    pub last_start: Option<Timestamp>,
+}
+
 /// Reads the value of a session record.
 ///
 /// # Errors
@@ -286,6 +348,13 @@ mod time {
 
     pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(time)
+    }
+
+    pub fn serialize_optional<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => serializer.collect_str(time),
+            None => serializer.serialize_none(),
+        }
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
