@@ -130,9 +130,7 @@ impl Error {
         let path = path.to_owned();
         match source.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Busy { path, source },
-            Some(ErrorCode::OperationInterrupted) => {
-                Error::Interrupted { path, seconds: super::query::MAX_QUERY_SECONDS }
-            }
+            Some(ErrorCode::OperationInterrupted) => Error::Interrupted { path, seconds: crate::MAX_QUERY_SECONDS },
             Some(ErrorCode::DiskFull) => Error::Full { path, source },
             Some(ErrorCode::ReadOnly) => Error::ReadOnly { path, source },
             // Reading a directory fails below SQLite.

@@ -45,6 +45,7 @@ mod identity;
 mod lookup;
 mod maintain;
 mod names;
+mod origin;
 mod query;
 pub mod rows;
 mod schema;
@@ -55,9 +56,13 @@ pub use freshness::Freshness;
 pub use identity::{FileId, file_id};
 pub use lookup::{MAX_MERGES, Recording};
 pub use maintain::{Difference, Rebuild, backup, sizes};
-pub use query::{MAX_QUERY_SECONDS, Position, Reader, Select, StatusFilter, StreamListed, Summary, View};
+pub use origin::Origin;
+pub use query::{Position, Reader, Select, StatusFilter, StreamListed, Summary, View};
 pub use schema::{APPLICATION_ID, VERSION};
-pub use writer::{Advance, Applied, Origin, Pruned, Writer};
+pub use writer::{Advance, Applied, Pruned, Writer};
+
+/// How long one view may take, in seconds.
+pub const MAX_QUERY_SECONDS: u64 = 10;
 
 /// The status of a session whose place another one took.
 pub const WITHDRAWN: &str = "withdrawn";

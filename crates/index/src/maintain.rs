@@ -12,10 +12,11 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
 use super::error::{At, Error};
+use super::origin::Origin;
 use super::query::View;
 use super::rows::Record;
 use super::schema;
-use super::writer::{Origin, Writer};
+use super::writer::Writer;
 
 /// Writes a copy of the index at `path` to `target`, which must not be there. The indexer may write on meanwhile.
 ///

@@ -22,12 +22,9 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use super::error::{At, Error};
+use super::origin::{self, Origin};
 use super::rows::{Gap, Record, Segment, Session, Stream};
-use super::writer::Origin;
-use super::{WITHDRAWN, names, schema};
-
-/// How long one view may take, in seconds.
-pub const MAX_QUERY_SECONDS: u64 = 10;
+use super::{MAX_QUERY_SECONDS, WITHDRAWN, names, schema};
 
 /// Virtual machine steps between two looks at the clock: about a millisecond.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;
@@ -354,7 +351,7 @@ impl View<'_> {
     }
 
     fn meta(&self, key: &str) -> Result<Option<String>, Error> {
-        meta(&self.transaction, key).at(self.path)
+        origin::meta(&self.transaction, key).at(self.path)
     }
 
     /// Returns the next offset to read of every partition, by topic id and partition.
@@ -363,19 +360,8 @@ impl View<'_> {
     ///
     /// What SQLite said.
     pub fn offsets(&self) -> Result<Vec<(String, i32, i64)>, Error> {
-        offsets(&self.transaction).at(self.path)
+        origin::offsets(&self.transaction).at(self.path)
     }
-}
-
-pub(super) fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
-    connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0)).optional()
-}
-
-pub(super) fn offsets(connection: &Connection) -> rusqlite::Result<Vec<(String, i32, i64)>> {
-    connection
-        .prepare("SELECT topic_id, partition, next FROM topic_offset ORDER BY topic_id, partition")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-        .collect()
 }
 
 /// A session by its id.

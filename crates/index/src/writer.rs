@@ -10,35 +10,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params};
 
 use super::error::{At, Error};
+use super::names;
+use super::origin::{self, Origin};
 use super::rows::{Record, Session};
 use super::schema;
-use super::{names, query};
-
-/// What the file is an index of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The sessions topic.
-    pub topic: String,
-    /// The topic that its sessions were made from.
-    pub source_topic: String,
-}
-
-impl Origin {
-    /// The names under which a file keeps where it is from.
-    fn names(&self) -> [(&'static str, &str); 2] {
-        [("topic", &self.topic), ("source_topic", &self.source_topic)]
-    }
-
-    /// Refuses a file that says it was filled from elsewhere.
-    pub(super) fn check(&self, connection: &Connection, path: &Path) -> Result<(), Error> {
-        for (what, asked) in self.names() {
-            if let Some(found) = query::meta(connection, what).at(path)?.filter(|found| found != asked) {
-                return Err(Error::OtherTopic { path: path.to_owned(), what, found, asked: asked.to_owned() });
-            }
-        }
-        Ok(())
-    }
-}
 
 /// A step of one partition's offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,7 +91,7 @@ impl Writer {
     ///
     /// What SQLite said.
     pub fn offsets(&self) -> Result<Vec<(String, i32, i64)>, Error> {
-        query::offsets(&self.connection).at(&self.path)
+        origin::offsets(&self.connection).at(&self.path)
     }
 
     /// Writes a batch: records in the order of the topic, and the offsets that they were read up to.
