@@ -75,7 +75,6 @@ pub mod http;
 pub mod indexer;
 pub mod metrics;
 pub mod partition;
-pub mod projection;
 pub mod service;
 pub mod splice;
 pub mod text;

@@ -10,7 +10,7 @@ use livesession_index::{Reader, Select};
 use super::Ours;
 use super::sample::{FILES, Sample};
 use livesession::indexer::MAX_RECORDS;
-use livesession_index::rows::Record;
+use livesession_formats::session::SessionRecord;
 
 const READERS: u64 = 8;
 /// Sessions that the writer writes beside readers.
@@ -40,16 +40,16 @@ fn ask(reader: &mut Reader, kind: usize, sample: Sample, session: u64) -> Durati
     let begin = clock::instant();
     let view = reader.view().unwrap();
     match kind {
-        0 => assert_eq!(view.session(&id).unwrap().unwrap().session.session_id, id),
-        1 => assert_eq!(view.recordings(&file, 10).unwrap()[0].session.session.session_id, id),
+        0 => assert_eq!(view.session(&id).unwrap().unwrap().summary.session_id.to_string(), id),
+        1 => assert_eq!(view.recordings(&file, 10).unwrap()[0].session.session_id.to_string(), id),
         2 => {
             let (from_ms, to_ms) = (Some(start), Some(start + DAY_MS));
             let select = Select { stream: Some(&stream), from_ms, to_ms, ..Select::default() };
-            assert_eq!(view.sessions(&select).unwrap()[0].session.session_id, id);
+            assert_eq!(view.sessions(&select).unwrap()[0].summary.session_id.to_string(), id);
         }
         _ => {
-            let summary = view.session(&id).unwrap().unwrap();
-            let record = view.with_lists(summary).unwrap();
+            let entry = view.session(&id).unwrap().unwrap();
+            let record = view.with_lists(entry).unwrap();
             assert_eq!((record.segments.len() as u64, record.gaps.len()), (FILES, 1), "half a session");
         }
     }
@@ -115,13 +115,13 @@ pub fn beside_a_writer(path: &Path, sample: Sample, sessions: u64) {
 }
 
 /// Makes up the sessions that follow, so that the writer has nothing else to do.
-fn made_up(sample: Sample, written: &AtomicU64) -> Vec<Record> {
+fn made_up(sample: Sample, written: &AtomicU64) -> Vec<SessionRecord> {
     let first = written.load(Ordering::Relaxed);
     (first..first + BESIDE).map(|session| sample.record(session)).collect()
 }
 
 /// Writes batch after batch; returns how many sessions a second.
-fn write_more(path: &Path, records: &[Record], written: &AtomicU64) -> f64 {
+fn write_more(path: &Path, records: &[SessionRecord], written: &AtomicU64) -> f64 {
     let mut writer = Ours::open(path);
     let begin = clock::instant();
     for batch in records.chunks(MAX_RECORDS) {

@@ -6,7 +6,8 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use livesession_index::rows::Record;
+use livesession_formats::named::Named;
+use livesession_formats::session::SessionRecord;
 use rusqlite::{Connection, Statement, params};
 
 const SCHEMA: &str = include_str!("../../schemas/sql/0001_sessions.sql");
@@ -59,7 +60,7 @@ impl Bare {
     }
 
     /// Writes a batch in one transaction.
-    pub fn write(&mut self, records: &[Record]) {
+    pub fn write(&mut self, records: &[SessionRecord]) {
         let transaction = self.connection.transaction().unwrap();
         {
             let prepare = |sql| transaction.prepare_cached(sql).unwrap();
@@ -71,11 +72,9 @@ impl Bare {
                 prepare("INSERT INTO segment VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, '[]', ?13)");
             let mut gap = prepare("INSERT INTO gap VALUES (?1, ?2, ?3, ?4)");
             for record in records {
-                let of = &record.session.stream;
+                let of = &record.stream;
                 if self.streams.insert(of.key.clone()) {
-                    stream
-                        .execute(params![of.key, of.app, of.appname, of.stream_id, record.session.duration_ms()])
-                        .unwrap();
+                    stream.execute(params![of.key, of.app, of.appname, of.stream_id, record.duration_ms]).unwrap();
                 }
                 self.sessions += 1;
                 insert(&mut session, &mut segment, &mut gap, self.sessions, record);
@@ -90,29 +89,29 @@ fn insert(
     segment: &mut Statement<'_>,
     gap: &mut Statement<'_>,
     number: i64,
-    record: &Record,
+    record: &SessionRecord,
 ) {
-    let row = &record.session;
     session
         .execute(params![
             number,
-            row.session_id,
-            row.revision,
-            row.status,
-            row.merged_into,
-            row.continues,
-            row.close_cause,
-            row.stream.key,
-            row.start_ms,
-            row.end_ms,
-            row.recorded_ms,
-            row.source_partition,
-            row.first_offset,
-            row.last_offset,
-            row.watermark_ms
+            record.session_id.to_string(),
+            record.revision,
+            record.status.as_str(),
+            record.merged_into.map(|id| id.to_string()),
+            record.continues.map(|id| id.to_string()),
+            record.close_cause.map(Named::as_str),
+            record.stream.key,
+            record.start.as_ms(),
+            record.end.as_ms(),
+            record.recorded_ms,
+            record.source.partition,
+            record.source.first_offset,
+            record.source.last_offset,
+            record.watermark.as_ms()
         ])
         .unwrap();
     for (seq, row) in (0_i64..).zip(&record.segments) {
+        let rendition = &record.renditions[row.rendition];
         segment
             .execute(params![
                 number,
@@ -121,17 +120,17 @@ fn insert(
                 row.url,
                 row.format,
                 row.task_id,
-                row.template_id,
-                row.bitrate_kbps,
-                row.start_ms,
-                row.end_ms,
+                rendition.template_id,
+                rendition.bitrate_kbps,
+                row.start.as_ms(),
+                row.end.as_ms(),
                 row.media_ms,
                 row.size_bytes,
-                row.input_offset
+                row.offset
             ])
             .unwrap();
     }
     for (seq, row) in (0_i64..).zip(&record.gaps) {
-        gap.execute(params![number, seq, row.start_ms, row.end_ms]).unwrap();
+        gap.execute(params![number, seq, row.start.as_ms(), row.end.as_ms()]).unwrap();
     }
 }

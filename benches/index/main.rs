@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Sessions of four files and one silence. Writing is measured in alternating rounds on new files of [`ROUND`] sessions, in
-//! transactions of as many as the indexer's, without the time it takes to make up the rows; figures are medians, and ratios
+//! transactions of as many as the indexer's, without the time it takes to make up the sessions; figures are medians, and ratios
 //! to the bare loop. `indexed` begins with the bytes of the topic's records, as the indexer does. Processor time is of the
 //! writing thread, and is what to look at on a machine that others use too. Compare ratios, not times.
 
@@ -22,8 +22,7 @@ use std::time::Duration;
 
 use livesession::clock;
 use livesession::indexer::{Batch, MAX_RECORDS, Read};
-use livesession::projection;
-use livesession_index::rows::Record;
+use livesession_formats::session::SessionRecord;
 use livesession_index::{Advance, Origin, Writer};
 use rusqlite::Connection;
 
@@ -80,7 +79,7 @@ impl Ours {
         Ours { writer, next }
     }
 
-    fn write(&mut self, records: &[Record]) {
+    fn write(&mut self, records: &[SessionRecord]) {
         let to = self.next.unwrap_or(0) + records.len() as i64;
         let advance = Advance { topic_id: "t".to_owned(), partition: 0, from: self.next, to };
         let applied = self.writer.apply(records, &[advance]).unwrap();
@@ -98,10 +97,9 @@ impl Ours {
     }
 }
 
-/// Returns what the topic has for these rows.
-fn encode(records: Vec<Record>) -> Vec<Vec<u8>> {
-    let published = |record| projection::to_record(record, "recording-notifications").unwrap();
-    records.iter().map(|record| serde_json::to_vec(&published(record)).unwrap()).collect()
+/// Returns the values that the topic has of these sessions.
+fn encode(records: Vec<SessionRecord>) -> Vec<Vec<u8>> {
+    records.iter().map(|record| serde_json::to_vec(record).unwrap()).collect()
 }
 
 /// What writing took.
@@ -124,7 +122,7 @@ fn cpu() -> Duration {
 fn timed<T>(
     sample: Sample,
     sessions: std::ops::Range<u64>,
-    prepare: impl Fn(Vec<Record>) -> T,
+    prepare: impl Fn(Vec<SessionRecord>) -> T,
     mut write: impl FnMut(&T),
 ) -> Spent {
     let mut spent = Spent::default();
@@ -163,7 +161,7 @@ fn writing() {
         indexed.push(timed(sample, 0..ROUND, encode, |values| writer.index(values)));
     }
     println!("writing {ROUND} sessions to a new file, {ROUNDS} rounds, medians");
-    for (name, rounds) in [("bare inserts", &bare), ("applied (rows)", &applied), ("indexed (records)", &indexed)] {
+    for (name, rounds) in [("bare inserts", &bare), ("applied (values)", &applied), ("indexed (records)", &indexed)] {
         let rate = median(rounds.iter().map(|spent| ROUND as f64 / spent.wall.as_secs_f64()).collect());
         let cpu = median(rounds.iter().map(|spent| spent.cpu.as_secs_f64() * 1e6 / ROUND as f64).collect());
         let ratio = |of: fn(&Spent) -> Duration| {

@@ -1,8 +1,9 @@
 //! Sessions as an evening of many streams gives them: four files each, a silence after the second.
 
-use livesession_grouping::SessionId;
+use livesession_formats::session::SessionRecord;
+use livesession_formats::session::record::{Gap, Rendition, Segment, SourceRange, Stream, VERSION};
 use livesession_grouping::time::Timestamp;
-use livesession_index::rows::{Gap, Record, Segment, Session, Stream};
+use livesession_grouping::{CloseCause, SessionId, Status};
 
 /// 2025-08-01T00:00:00Z.
 pub const BEGIN_MS: i64 = 1_754_006_400_000;
@@ -10,6 +11,8 @@ pub const BEGIN_MS: i64 = 1_754_006_400_000;
 const TURN_MS: i64 = 6 * 3_600_000;
 const FILE_MS: i64 = 1_500_000;
 const SILENCE_MS: i64 = 90_000;
+/// Bytes of a file.
+const SIZE: i64 = 60_110_022;
 
 /// Files of a session.
 pub const FILES: u64 = 4;
@@ -42,14 +45,18 @@ impl Sample {
     }
 
     pub fn session_id(self, session: u64) -> String {
-        let end = Timestamp::from_ms(self.start_ms(session) + FILE_MS).unwrap();
-        SessionId::new(&self.stream_key(session), &self.file_id(session, 0), end).to_string()
+        self.id(session).to_string()
     }
 
-    /// Returns the rows of a session, in the order in which sessions close.
-    pub fn record(self, session: u64) -> Record {
-        let (start_ms, key) = (self.start_ms(session), self.stream_key(session));
-        let stream_id = key.rsplit('/').next().unwrap_or_default().to_owned();
+    fn id(self, session: u64) -> SessionId {
+        let end = Timestamp::from_ms(self.start_ms(session) + FILE_MS).unwrap();
+        SessionId::new(&self.stream_key(session), &self.file_id(session, 0), end)
+    }
+
+    /// Returns a session, in the order in which sessions close.
+    pub fn record(self, session: u64) -> SessionRecord {
+        let ms = |ms| Timestamp::from_ms(ms).unwrap();
+        let start_ms = self.start_ms(session);
         let mut segments = Vec::new();
         let mut at = start_ms;
         for file in 0..FILES {
@@ -59,34 +66,49 @@ impl Sample {
                 file_id,
                 format: Some("mp4".to_owned()),
                 task_id: Some("1818000000000000404".to_owned()),
-                start_ms: at,
-                end_ms: at + FILE_MS,
+                rendition: 0,
+                start: ms(at),
+                end: ms(at + FILE_MS),
+                duration_ms: FILE_MS,
                 media_ms: Some(FILE_MS - 80),
-                size_bytes: Some(60_110_022),
-                input_offset: (session * FILES + file) as i64,
-                ..Segment::default()
+                size_bytes: Some(SIZE),
+                anomalies: Vec::new(),
+                offset: (session * FILES + file) as i64,
             });
             at += FILE_MS + if file == 1 { SILENCE_MS } else { 0 };
         }
         let silence = start_ms + 2 * FILE_MS;
-        Record {
-            session: Session {
-                session_id: self.session_id(session),
-                revision: 1,
-                status: "closed".to_owned(),
-                close_cause: Some("watermark".to_owned()),
-                stream: Stream { key, app: "push.example.com".to_owned(), appname: "live".to_owned(), stream_id },
-                start_ms,
-                end_ms: at,
-                recorded_ms: FILES as i64 * FILE_MS,
-                source_partition: (session % 12) as i32,
+        let recorded_ms = FILES as i64 * FILE_MS;
+        SessionRecord {
+            version: VERSION,
+            session_id: self.id(session),
+            revision: 1,
+            status: Status::Closed.into(),
+            merged_into: None,
+            continues: None,
+            close_cause: Some(CloseCause::Watermark.into()),
+            stream: Stream::from_key(&self.stream_key(session)),
+            start: ms(start_ms),
+            end: ms(at),
+            duration_ms: at - start_ms,
+            recorded_ms,
+            gaps: vec![Gap::new(ms(silence), ms(silence + SILENCE_MS))],
+            renditions: vec![Rendition {
+                format: Some("mp4".to_owned()),
+                template_id: None,
+                bitrate_kbps: None,
+                segments: FILES as u32,
+                recorded_ms,
+                size_bytes: Some(FILES as i64 * SIZE),
+            }],
+            segments,
+            source: SourceRange {
+                topic: "recording-notifications".to_owned(),
+                partition: (session % 12) as i32,
                 first_offset: (session * FILES) as i64,
                 last_offset: (session * FILES + FILES - 1) as i64,
-                watermark_ms: at + 8_280_001,
-                ..Session::default()
             },
-            segments,
-            gaps: vec![Gap { start_ms: silence, end_ms: silence + SILENCE_MS }],
+            watermark: ms(at + 8_280_001),
         }
     }
 }

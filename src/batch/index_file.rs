@@ -9,10 +9,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::exit::{Exit, Failure};
-use livesession_formats::notification::split_stream_key;
-use livesession_formats::session::Source;
-use livesession_grouping::{Publication, Segment, Status};
-use livesession_index::rows;
+use livesession_formats::session::{SessionRecord, Source};
+use livesession_grouping::{Publication, Status};
 use livesession_index::{Error, Origin, Writer};
 
 /// How many sessions one transaction writes.
@@ -25,7 +23,7 @@ pub struct IndexFile {
     topic: String,
     /// Of the topic whose sessions came first.
     writer: Option<(Writer, String)>,
-    batch: Vec<rows::Record>,
+    batch: Vec<SessionRecord>,
     left_out: LeftOut,
 }
 
@@ -58,7 +56,7 @@ impl IndexFile {
             return Ok(());
         }
         self.open(from.topic)?;
-        self.batch.push(record(publication, from.partition));
+        self.batch.push(SessionRecord::from_publication(publication, from));
         if self.batch.len() < BATCH { Ok(()) } else { self.write() }
     }
 
@@ -106,51 +104,4 @@ fn failure(error: Error) -> Failure {
         _ => Exit::IoErr,
     };
     Failure::caused_by(exit, "could not write sessions to the index", error)
-}
-
-fn record(publication: &Publication, partition: i32) -> rows::Record {
-    let Publication { stream, head, status, merged_into, gaps, segments, .. } = publication;
-    let (app, appname, stream_id) = split_stream_key(stream);
-    let stream = rows::Stream {
-        key: stream.to_string(),
-        app: app.into_owned(),
-        appname: appname.into_owned(),
-        stream_id: stream_id.into_owned(),
-    };
-    let session = rows::Session {
-        session_id: head.session_id.to_string(),
-        revision: head.revision,
-        status: status.as_str().to_owned(),
-        merged_into: merged_into.map(|id| id.to_string()),
-        continues: head.continues.map(|id| id.to_string()),
-        close_cause: head.close_cause.map(|cause| cause.as_str().to_owned()),
-        stream,
-        start_ms: head.start.as_ms(),
-        end_ms: head.end.as_ms(),
-        recorded_ms: head.recorded.as_ms(),
-        source_partition: partition,
-        first_offset: head.first_offset,
-        last_offset: head.last_offset,
-        watermark_ms: head.watermark.as_ms(),
-    };
-    let gaps = gaps.iter().map(|gap| rows::Gap { start_ms: gap.start.as_ms(), end_ms: gap.end.as_ms() }).collect();
-    rows::Record { session, segments: segments.iter().map(|segment| row(segment)).collect(), gaps }
-}
-
-fn row(segment: &Segment) -> rows::Segment {
-    let owned = |text: Option<&str>| text.map(str::to_owned);
-    rows::Segment {
-        file_id: segment.file_id().to_owned(),
-        url: owned(segment.url()),
-        format: owned(segment.format()),
-        task_id: owned(segment.task_id()),
-        template_id: owned(segment.template_id()),
-        bitrate_kbps: segment.bitrate_kbps(),
-        start_ms: segment.start().as_ms(),
-        end_ms: segment.end().as_ms(),
-        media_ms: segment.media_ms(),
-        size_bytes: segment.size_bytes(),
-        anomalies: segment.anomalies().iter().map(|anomaly| anomaly.as_str().to_owned()).collect(),
-        input_offset: segment.offset(),
-    }
 }

@@ -3,7 +3,6 @@
 use super::io::output::Output;
 use super::io::table::{Form, IndexFile, Rows, Style, json_line};
 use crate::exit::{Exit, Failure};
-use crate::projection;
 use crate::text::length;
 
 /// Says which session a recorded file belongs to; exit 1 if none.
@@ -28,15 +27,13 @@ const HEADER: [&str; 9] = ["file_id", "start", "end", "duration", "format", "str
 pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
     let mut reader = args.index.open()?;
     let view = reader.view()?;
-    let topic = view.source_topic()?.unwrap_or_default();
     let found = view.recordings(args.file_id.trim(), MAX_ROWS)?;
     if found.is_empty() {
         return Err(Failure::new(Exit::NotFound, format!("no session has the file {:?}", args.file_id.trim())));
     }
     let form = args.style.form(out);
     let mut rows = Rows::new(form, &HEADER);
-    for one in &found {
-        let recording = projection::to_recording(one, &topic)?;
+    for recording in found {
         if form == Form::Ndjson {
             json_line(&recording, out)?;
             continue;

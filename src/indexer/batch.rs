@@ -1,14 +1,12 @@
-//! A batch: rows of records that were read, and how far they go.
+//! Batches: sessions that were read from the topic, and how far the reading went.
 //!
 //! Shared by the indexer's loop and by `index rebuild`, which differ only in where they write to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::failure::{Failure, Unreadable};
-use crate::projection;
-use livesession_formats::session;
+use livesession_formats::session::{self, SessionRecord};
 use livesession_index::Advance;
-use livesession_index::rows;
 
 /// Records of one SQLite transaction: enough that a page of the index of file ids is written once for several of them, few
 /// enough to be read back quickly after a crash.
@@ -20,7 +18,7 @@ pub const MAX_BYTES: usize = 16 << 20;
 /// What was read of a topic and is not written yet.
 #[derive(Debug, Default)]
 pub struct Batch {
-    records: Vec<rows::Record>,
+    records: Vec<SessionRecord>,
     bytes: usize,
     /// The next offset of each partition that has records here.
     ends: BTreeMap<i32, i64>,
@@ -41,21 +39,21 @@ impl Batch {
     ///
     /// [`Failure::Record`] if it is no session that this program knows how to read.
     pub fn push(&mut self, topic: &str, record: Read<'_>) -> Result<(), Failure> {
-        let rows = Batch::read(topic, record)?;
-        self.records.push(rows);
+        let session = Batch::read(topic, record)?;
+        self.records.push(session);
         self.bytes += record.value.map_or(0, <[u8]>::len);
         self.ends.insert(record.partition, record.offset + 1);
         Ok(())
     }
 
-    /// Returns the rows of a record.
+    /// Returns the session of a record.
     ///
     /// # Errors
     ///
     /// As [`Batch::push`].
-    pub fn read(topic: &str, record: Read<'_>) -> Result<rows::Record, Failure> {
-        let read = |value: Option<&[u8]>| -> Result<rows::Record, Unreadable> {
-            Ok(projection::to_rows(&session::decode(value.ok_or(Unreadable::Null)?)?))
+    pub fn read(topic: &str, record: Read<'_>) -> Result<SessionRecord, Failure> {
+        let read = |value: Option<&[u8]>| -> Result<SessionRecord, Unreadable> {
+            Ok(session::decode(value.ok_or(Unreadable::Null)?)?)
         };
         read(record.value).map_err(|source| Failure::Record {
             topic: topic.to_owned(),
@@ -65,7 +63,7 @@ impl Batch {
         })
     }
 
-    pub fn records(&self) -> &[rows::Record] {
+    pub fn records(&self) -> &[SessionRecord] {
         &self.records
     }
 

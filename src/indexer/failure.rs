@@ -95,7 +95,8 @@ impl From<index::Error> for Failure {
             | Error::Unopenable { .. }
             | Error::Io { .. }
             | Error::File { .. }
-            | Error::Corrupt { .. } => Failure::Disk { source },
+            | Error::Corrupt { .. }
+            | Error::Unreadable { .. } => Failure::Disk { source },
             Error::OtherGeneration { .. } | Error::Backwards { .. } | Error::Sql { .. } => Failure::Defect { source },
         }
     }

@@ -1,6 +1,6 @@
 use super::text::{Error, Form, Gaps, json, notes};
 use super::*;
-use livesession_formats::session::record::{Origin, Stream};
+use livesession_formats::session::record::{SourceRange, Stream};
 use livesession_grouping::{CloseCause, SessionId, Status};
 
 const EPOCH: i64 = 1_754_042_400_000; // 2025-08-01T10:00:00Z
@@ -58,7 +58,7 @@ fn session(segments: Vec<Segment>) -> SessionRecord {
         gaps: vec![],
         renditions: (0..renditions).map(rendition).collect(),
         segments,
-        source: Origin { topic: "t".to_owned(), partition: 0, first_offset: 0, last_offset: 0 },
+        source: SourceRange { topic: "t".to_owned(), partition: 0, first_offset: 0, last_offset: 0 },
         watermark: end,
     }
 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use livesession::projection;
 use livesession_formats::session::{SessionRecord, decode};
 use livesession_index::{Advance, Origin, Writer};
 use serde_json::Value;
@@ -68,9 +67,8 @@ impl Fixture {
             session(ID[2], "room-7", 11, "withdrawn", ID[0], &[]),
             session(ID[3], "\u{1b}[2J,\"<b>", 13, "closed", "", &[("f5", "/etc/passwd")]),
         ];
-        let rows: Vec<_> = records.iter().map(projection::to_rows).collect();
         let advance = Advance { topic_id: "t".to_owned(), partition: 0, from: None, to: 4 };
-        Writer::open(&fixture.index(), &origin).unwrap().apply(&rows, &[advance]).unwrap();
+        Writer::open(&fixture.index(), &origin).unwrap().apply(&records, &[advance]).unwrap();
         fixture
     }
 

@@ -75,6 +75,10 @@ pub enum Error {
         source: rusqlite::Error,
     },
 
+    /// Fill the file again from the topic: another program has written to it.
+    #[error("cannot read {column} of {of} from index {}: {found:?}", path.display())]
+    Unreadable { path: PathBuf, column: String, of: String, found: String },
+
     /// Something else: nothing was written to it.
     #[error("{} is not a SQLite file: name the index, or delete it if it was the index once", path.display())]
     NotSqlite { path: PathBuf },
@@ -128,6 +132,11 @@ impl Error {
     /// Sorts what SQLite said about the file at `path`.
     pub(super) fn from_sql(path: &Path, source: rusqlite::Error) -> Error {
         let path = path.to_owned();
+        if let rusqlite::Error::FromSqlConversionFailure(_, _, cause) = &source
+            && let Some(Unreadable { column, of, found }) = cause.downcast_ref().cloned()
+        {
+            return Error::Unreadable { path, column, of, found };
+        }
         match source.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Busy { path, source },
             Some(ErrorCode::OperationInterrupted) => Error::Interrupted { path, seconds: crate::MAX_QUERY_SECONDS },
@@ -143,6 +152,16 @@ impl Error {
             _ => Error::Sql { path, source },
         }
     }
+}
+
+/// A column that no indexer writes like this, on its way through rusqlite's error to [`Error::Unreadable`].
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("cannot read {column} of {of}: {found:?}")]
+pub(super) struct Unreadable {
+    pub(super) column: String,
+    /// A session or a stream.
+    pub(super) of: String,
+    pub(super) found: String,
 }
 
 /// Returns whether a file begins as SQLite's do.

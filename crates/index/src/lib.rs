@@ -1,8 +1,8 @@
 //! The index: published sessions in a SQLite file that can be asked.
 //!
 //! Answers *the sessions of stream X between A and B*, *the session that this file belongs to*, and *what changed since*.
-//! rusqlite stops here. Knows neither grouping nor Kafka nor JSON: rows are plain values ([`rows`]), an offset is a number
-//! that somebody hands in. What a row means is in `schemas/sql/`, the migrations, which are compiled in.
+//! rusqlite stops here. Takes and gives session records as the topic has them; their columns are in `schemas/sql/`, the
+//! migrations, which are compiled in. Knows no Kafka: an offset is a number from the caller.
 //!
 //! # Model
 //!
@@ -44,30 +44,25 @@ mod freshness;
 mod identity;
 mod lookup;
 mod maintain;
-mod names;
 mod origin;
 mod query;
-pub mod rows;
+mod records;
 mod schema;
 mod writer;
 
 pub use error::Error;
 pub use freshness::Freshness;
 pub use identity::{FileId, file_id};
-pub use lookup::{MAX_MERGES, Recording};
+pub use lookup::MAX_MERGES;
 pub use maintain::{Difference, Rebuild, backup, sizes};
 pub use origin::Origin;
-pub use query::{Position, Reader, Select, StatusFilter, StreamListed, Summary, View};
+pub use query::{Position, Reader, Select, StatusFilter, View};
+pub use records::Entry;
 pub use schema::{APPLICATION_ID, VERSION};
 pub use writer::{Advance, Applied, Pruned, Writer};
 
 /// How long one view may take, in seconds.
 pub const MAX_QUERY_SECONDS: u64 = 10;
-
-/// The status of a session whose place another one took.
-pub const WITHDRAWN: &str = "withdrawn";
-/// The status of a complete session.
-pub const CLOSED: &str = "closed";
 
 /// Returns the version of SQLite that is linked.
 pub fn library() -> &'static str {

@@ -5,34 +5,25 @@
 //! along `merged_into` to the survivor, so that there is an answer also in the moment between a withdrawal and the
 //! survivor's next revision.
 
+use livesession_formats::session::{Recording, Summary};
+use livesession_grouping::Status;
 use rusqlite::params;
 
 use super::error::{At, Error};
-use super::query::{COLUMN_COUNT, COLUMNS, Summary, View, read_segment, read_summary};
-use super::rows::Segment;
+use super::query::View;
+use super::records::{ENTRY, ENTRY_COLUMNS, File, SEGMENT, read_entry, read_file};
 
 /// How many withdrawals are followed at most: survivors are older than what they take, so a chain is short, and a ring
 /// (which would be a defect) ends here.
 pub const MAX_MERGES: usize = 100;
 
-/// One answer to *which session does this file belong to*.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recording {
-    /// The session; withdrawn only if its survivor is not in the index.
-    pub session: Summary,
-    /// The file, as the session lists it or as the withdrawn one did.
-    pub segment: Segment,
-    /// The withdrawn sessions that led there, in the order in which they were followed.
-    pub via: Vec<String>,
-}
-
 /// The rows of a file: closed ones first, then by change.
 pub(super) fn by_file_sql() -> String {
     format!(
-        "SELECT {COLUMNS}, g.file_id, g.url, g.format, g.task_id, g.template_id, g.bitrate_kbps, g.start_ms, g.end_ms,
-           g.media_ms, g.size_bytes, g.anomalies, g.input_offset
+        "SELECT {ENTRY}, {SEGMENT}
          FROM segment g JOIN session s USING (session_no) JOIN stream t ON t.key = s.stream_key
-         WHERE g.file_id = ?1 ORDER BY s.status = 'closed' DESC, s.change DESC LIMIT ?2"
+         WHERE g.file_id = ?1 ORDER BY s.status = '{}' DESC, s.change DESC LIMIT ?2",
+        Status::Closed.as_str()
     )
 }
 
@@ -43,39 +34,40 @@ impl View<'_> {
     ///
     /// # Errors
     ///
-    /// What SQLite said.
+    /// [`Error::Unreadable`] for a row that no indexer wrote; else what SQLite said.
     pub fn recordings(&self, file_id: &str, limit: usize) -> Result<Vec<Recording>, Error> {
         let mut found: Vec<Recording> = Vec::new();
-        for (session, segment) in self.rows_of_file(file_id, limit).at(self.path)? {
-            let recording = self.follow(session, segment)?;
+        for (session, file) in self.rows_of_file(file_id, limit).at(self.path)? {
+            let (session, via) = self.follow(session)?;
             // What a withdrawn session left behind says nothing new once its survivor lists the file.
-            if !found.iter().any(|known| known.session.session_no == recording.session.session_no) {
-                found.push(recording);
+            if !found.iter().any(|known| known.session.session_id == session.session_id) {
+                found.push(file.into_recording(session, via));
             }
         }
         Ok(found)
     }
 
-    fn rows_of_file(&self, file_id: &str, limit: usize) -> rusqlite::Result<Vec<(Summary, Segment)>> {
+    fn rows_of_file(&self, file_id: &str, limit: usize) -> rusqlite::Result<Vec<(Summary, File)>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut statement = self.transaction.prepare_cached(&by_file_sql())?;
-        let mut rows = statement.query(params![file_id, limit])?;
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            found.push((read_summary(row)?, read_segment(row, COLUMN_COUNT)?));
-        }
-        Ok(found)
+        let topic = self.topic_of_sources()?;
+        self.rows(&by_file_sql(), params![file_id, limit], |row| {
+            let session = read_entry(row, topic)?.summary;
+            let file = read_file(row, ENTRY_COLUMNS, &session.session_id)?;
+            Ok((session, file))
+        })
     }
 
-    /// Follows `merged_into` as far as the index knows.
-    fn follow(&self, first: Summary, segment: Segment) -> Result<Recording, Error> {
-        let mut recording = Recording { session: first, segment, via: Vec::new() };
-        while recording.via.len() < MAX_MERGES && recording.session.session.is_withdrawn() {
-            let Some(survivor) = &recording.session.session.merged_into else { break };
-            let Some(next) = self.session(survivor)? else { break };
-            recording.via.push(recording.session.session.session_id.clone());
-            recording.session = next;
+    /// Follows `merged_into` as far as the index knows, and returns the last session and the withdrawn ones before it.
+    ///
+    /// The last one is withdrawn only if its survivor is not in the index.
+    fn follow(&self, first: Summary) -> Result<(Summary, Vec<String>), Error> {
+        let (mut session, mut via) = (first, Vec::new());
+        while via.len() < MAX_MERGES && session.status == Status::Withdrawn {
+            let Some(survivor) = session.merged_into else { break };
+            let Some(next) = self.session(&survivor.to_string())? else { break };
+            via.push(session.session_id.to_string());
+            session = next.summary;
         }
-        Ok(recording)
+        Ok((session, via))
     }
 }

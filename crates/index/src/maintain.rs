@@ -8,13 +8,14 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use livesession_formats::session::SessionRecord;
+use livesession_formats::session::record::{Segment, SourceRange};
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
 use super::error::{At, Error};
 use super::origin::Origin;
 use super::query::View;
-use super::rows::Record;
 use super::schema;
 use super::writer::Writer;
 
@@ -164,22 +165,22 @@ impl View<'_> {
     /// What SQLite said.
     pub fn verify(
         &self,
-        newest: impl IntoIterator<Item = Record>,
+        newest: impl IntoIterator<Item = SessionRecord>,
         mut report: impl FnMut(Difference),
     ) -> Result<usize, Error> {
         let mut seen = HashSet::new();
         let mut compared = 0;
         for record in newest {
             compared += 1;
-            let Some(summary) = self.session(&record.session.session_id)? else {
-                let Record { session, .. } = record;
-                report(Difference::Missing { session_id: session.session_id, revision: session.revision });
+            let session_id = record.session_id.to_string();
+            let Some(entry) = self.session(&session_id)? else {
+                report(Difference::Missing { session_id, revision: record.revision });
                 continue;
             };
-            seen.insert(summary.session_no);
-            let indexed = self.with_lists(summary)?;
+            seen.insert(entry.session_no);
+            let indexed = self.with_lists(entry)?;
             if let Some(what) = first_difference(&indexed, &record) {
-                report(Difference::Differs { session_id: record.session.session_id, what });
+                report(Difference::Differs { session_id, what });
             }
         }
         self.report_extra(&seen, report).at(self.path)?;
@@ -199,23 +200,68 @@ impl View<'_> {
     }
 }
 
-fn first_difference(indexed: &Record, published: &Record) -> Option<&'static str> {
-    let (a, b) = (&indexed.session, &published.session);
-    if a.revision != b.revision {
+/// Compares what the index stores of a record; what it computes again follows from that.
+fn first_difference(indexed: &SessionRecord, published: &SessionRecord) -> Option<&'static str> {
+    if indexed.revision != published.revision {
         Some("revision")
-    } else if a.status != b.status {
+    } else if indexed.status != published.status {
         Some("status")
-    } else if a.stream != b.stream {
+    } else if indexed.stream != published.stream {
         Some("stream")
-    } else if a != b {
+    } else if session_row(indexed) != session_row(published) {
         Some("session row")
-    } else if indexed.segments != published.segments {
+    } else if !has_same_segments(indexed, published) {
         Some("segments")
-    } else if indexed.gaps != published.gaps {
+    } else if !indexed
+        .gaps
+        .iter()
+        .map(|gap| (gap.start, gap.end))
+        .eq(published.gaps.iter().map(|gap| (gap.start, gap.end)))
+    {
         Some("gaps")
     } else {
         None
     }
+}
+
+/// Returns the columns of a session that have no name of their own in a [`Difference`].
+fn session_row(record: &SessionRecord) -> impl PartialEq {
+    let SessionRecord {
+        version: _,
+        session_id: _,
+        revision: _,
+        status: _,
+        merged_into,
+        continues,
+        close_cause,
+        stream: _,
+        start,
+        end,
+        duration_ms: _,
+        recorded_ms,
+        gaps: _,
+        renditions: _,
+        segments: _,
+        source: SourceRange { topic: _, partition, first_offset, last_offset },
+        watermark,
+    } = record;
+    let times = (*start, *end, *recorded_ms, *watermark);
+    (*merged_into, *continues, *close_cause, times, (*partition, *first_offset, *last_offset))
+}
+
+fn has_same_segments(indexed: &SessionRecord, published: &SessionRecord) -> bool {
+    let is_same = |(a, b): (&Segment, &Segment)| {
+        // The rendition by its attributes: its number depends on how the writer counted.
+        rendition(indexed, a) == rendition(published, b)
+            && *a == Segment { rendition: a.rendition, duration_ms: a.duration_ms, ..b.clone() }
+    };
+    indexed.segments.len() == published.segments.len() && indexed.segments.iter().zip(&published.segments).all(is_same)
+}
+
+/// Returns template and bitrate of a segment.
+fn rendition<'r>(record: &'r SessionRecord, segment: &Segment) -> (Option<&'r str>, Option<i64>) {
+    let rendition = record.renditions.get(segment.rendition);
+    rendition.map_or((None, None), |rendition| (rendition.template_id.as_deref(), rendition.bitrate_kbps))
 }
 
 /// Returns the bytes of the file and of its log; a log that only grows means a reader that never ends.

@@ -16,36 +16,22 @@
 //! begin earlier than the longest session's length before `from`, and that is the lower bound of the search. Without it a
 //! question about this morning would walk through all the years before.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use livesession_formats::session::record::{Gap, Rendition, Segment};
+use livesession_formats::session::{SessionRecord, StreamListed, Summary};
+use livesession_grouping::{SessionId, Status};
+use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, TransactionBehavior, params};
 
 use super::error::{At, Error};
 use super::origin::{self, Origin};
-use super::rows::{Gap, Record, Segment, Session, Stream};
-use super::{MAX_QUERY_SECONDS, WITHDRAWN, names, schema};
+use super::records::{ENTRY, Entry, SEGMENT, lists, read_entry, read_file, read_gap, read_stream};
+use super::{MAX_QUERY_SECONDS, schema};
 
 /// Virtual machine steps between two looks at the clock: about a millisecond.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;
-
-/// The columns of a [`Summary`], of `session s JOIN stream t`.
-pub(super) const COLUMNS: &str =
-    "s.session_no, s.session_id, s.revision, s.status, s.merged_into, s.continues, s.close_cause,
-  t.key, t.app, t.appname, t.stream_id, s.start_ms, s.end_ms, s.recorded_ms, s.source_partition, s.first_offset,
-  s.last_offset, s.watermark_ms, s.change";
-
-/// How many [`COLUMNS`] are.
-pub(super) const COLUMN_COUNT: usize = 19;
-
-/// A row of `session`, with its stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Summary {
-    pub session_no: i64,
-    /// The number of the change that wrote the row.
-    pub change: i64,
-    pub session: Session,
-}
 
 /// The last row of a page: the next one begins after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,12 +40,19 @@ pub struct Position {
     pub session_id: String,
 }
 
+impl Position {
+    /// Returns the position of a session.
+    pub fn of(session: &Summary) -> Position {
+        Position { start_ms: session.start.as_ms(), session_id: session.session_id.to_string() }
+    }
+}
+
 /// Which statuses a page shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StatusFilter<'a> {
+pub enum StatusFilter {
     /// All but the withdrawn ones, whose files are in other sessions.
     Current,
-    Is(&'a str),
+    Is(Status),
     Any,
 }
 
@@ -72,7 +65,7 @@ pub struct Select<'a> {
     pub from_ms: Option<i64>,
     /// Exclusive; `None` is for ever.
     pub to_ms: Option<i64>,
-    pub status: StatusFilter<'a>,
+    pub status: StatusFilter,
     pub after: Option<Position>,
     pub limit: usize,
 }
@@ -82,13 +75,6 @@ impl Default for Select<'_> {
     fn default() -> Self {
         Select { stream: None, from_ms: None, to_ms: None, status: StatusFilter::Current, after: None, limit: 100 }
     }
-}
-
-/// A stream, with the start of its last session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamListed {
-    pub stream: Stream,
-    pub last_start_ms: Option<i64>,
 }
 
 /// A connection that reads.
@@ -135,7 +121,7 @@ impl Reader {
 
     fn begin(&mut self) -> Result<View<'_>, Error> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Deferred).at(&self.path)?;
-        Ok(View { transaction, path: &self.path })
+        Ok(View { transaction, path: &self.path, source_topic: OnceCell::new() })
     }
 }
 
@@ -143,6 +129,8 @@ impl Reader {
 pub struct View<'r> {
     pub(super) transaction: Transaction<'r>,
     pub(super) path: &'r Path,
+    /// Read with the first session: part of every record, and the same in all of them.
+    source_topic: OnceCell<String>,
 }
 
 impl View<'_> {
@@ -151,11 +139,11 @@ impl View<'_> {
     /// # Errors
     ///
     /// [`Error::Interrupted`] after too long; else what SQLite said.
-    pub fn sessions(&self, select: &Select<'_>) -> Result<Vec<Summary>, Error> {
+    pub fn sessions(&self, select: &Select<'_>) -> Result<Vec<Entry>, Error> {
         self.select_sessions(select).at(self.path)
     }
 
-    fn select_sessions(&self, select: &Select<'_>) -> rusqlite::Result<Vec<Summary>> {
+    fn select_sessions(&self, select: &Select<'_>) -> rusqlite::Result<Vec<Entry>> {
         let from = select.from_ms.unwrap_or(i64::MIN);
         let longest = match select.stream {
             Some(stream) => self.longest_of(stream)?,
@@ -171,14 +159,13 @@ impl View<'_> {
         };
         let limit = i64::try_from(select.limit).unwrap_or(i64::MAX);
         let status = match select.status {
-            StatusFilter::Current => Some(WITHDRAWN),
-            StatusFilter::Is(status) => Some(status),
+            StatusFilter::Current => Some(Status::Withdrawn.as_str()),
+            StatusFilter::Is(status) => Some(status.as_str()),
             StatusFilter::Any => None,
         };
         let to = select.to_ms.unwrap_or(i64::MAX);
-        let mut statement = self.transaction.prepare_cached(&page_sql(select.stream.is_some(), select.status))?;
-        let rows = statement.query_map(params![start, id, from, to, limit, select.stream, status], read_summary)?;
-        rows.collect()
+        let sql = page_sql(select.stream.is_some(), select.status);
+        self.entries(&sql, params![start, id, from, to, limit, select.stream, status])
     }
 
     /// Returns the session that began last, of one stream or of all; withdrawn ones do not count.
@@ -186,11 +173,8 @@ impl View<'_> {
     /// # Errors
     ///
     /// What SQLite said.
-    pub fn last_session(&self, stream: Option<&str>) -> Result<Option<Summary>, Error> {
-        self.transaction
-            .prepare_cached(&last_sql(stream.is_some()))
-            .and_then(|mut statement| statement.query_row(params![stream, WITHDRAWN], read_summary).optional())
-            .at(self.path)
+    pub fn last_session(&self, stream: Option<&str>) -> Result<Option<Entry>, Error> {
+        self.entry(&last_sql(stream.is_some()), params![stream, Status::Withdrawn.as_str()]).at(self.path)
     }
 
     fn longest_of(&self, stream: &str) -> rusqlite::Result<i64> {
@@ -203,53 +187,64 @@ impl View<'_> {
     /// # Errors
     ///
     /// What SQLite said.
-    pub fn session(&self, session_id: &str) -> Result<Option<Summary>, Error> {
-        self.transaction
-            .prepare_cached(&session_sql())
-            .and_then(|mut statement| statement.query_row([session_id], read_summary).optional())
-            .at(self.path)
+    pub fn session(&self, session_id: &str) -> Result<Option<Entry>, Error> {
+        self.entry(&session_sql(), [session_id]).at(self.path)
+    }
+
+    fn entry(&self, sql: &str, params: impl Params) -> rusqlite::Result<Option<Entry>> {
+        let topic = self.topic_of_sources()?;
+        self.transaction.prepare_cached(sql)?.query_row(params, |row| read_entry(row, topic)).optional()
+    }
+
+    fn entries(&self, sql: &str, params: impl Params) -> rusqlite::Result<Vec<Entry>> {
+        let topic = self.topic_of_sources()?;
+        self.rows(sql, params, |row| read_entry(row, topic))
+    }
+
+    /// Returns the source topic of every record in this state of the file.
+    pub(super) fn topic_of_sources(&self) -> rusqlite::Result<&str> {
+        if let Some(topic) = self.source_topic.get() {
+            return Ok(topic);
+        }
+        let topic = origin::meta(&self.transaction, "source_topic")?.unwrap_or_default();
+        Ok(self.source_topic.get_or_init(|| topic))
     }
 
     /// Returns a session with its lists, as it was published: without any if it is withdrawn.
     ///
     /// # Errors
     ///
-    /// What SQLite said.
-    pub fn with_lists(&self, summary: Summary) -> Result<Record, Error> {
-        let mut record = Record { session: summary.session, segments: Vec::new(), gaps: Vec::new() };
-        if !record.session.is_withdrawn() {
-            record.segments = self.segments(summary.session_no)?;
-            record.gaps = self.gaps(summary.session_no)?;
+    /// [`Error::Unreadable`] for a row that no indexer wrote; else what SQLite said.
+    pub fn with_lists(&self, entry: Entry) -> Result<SessionRecord, Error> {
+        let Entry { session_no, summary, .. } = entry;
+        if summary.status == Status::Withdrawn {
+            return Ok(summary.with_lists(Vec::new(), Vec::new(), Vec::new()));
         }
-        Ok(record)
+        let (renditions, segments) = self.segments(session_no, summary.session_id).at(self.path)?;
+        let gaps = self.gaps(session_no, summary.session_id).at(self.path)?;
+        Ok(summary.with_lists(gaps, renditions, segments))
     }
 
-    /// Returns the segments of a session row, those that a withdrawal left behind included.
-    ///
-    /// # Errors
-    ///
-    /// What SQLite said.
-    pub fn segments(&self, session_no: i64) -> Result<Vec<Segment>, Error> {
-        self.transaction
-            .prepare_cached(SEGMENTS_SQL)
-            .and_then(|mut statement| statement.query_map([session_no], |row| read_segment(row, 0))?.collect())
-            .at(self.path)
+    /// Returns the segments of a session row with their renditions, including segments that a withdrawal left behind.
+    pub(super) fn segments(
+        &self,
+        session_no: i64,
+        session_id: SessionId,
+    ) -> rusqlite::Result<(Vec<Rendition>, Vec<Segment>)> {
+        self.rows(&segments_sql(), [session_no], |row| read_file(row, 0, &session_id)).map(lists)
     }
 
-    /// Returns the silences of a session row.
-    ///
-    /// # Errors
-    ///
-    /// What SQLite said.
-    pub fn gaps(&self, session_no: i64) -> Result<Vec<Gap>, Error> {
-        self.transaction
-            .prepare_cached(GAPS_SQL)
-            .and_then(|mut statement| {
-                statement
-                    .query_map([session_no], |row| Ok(Gap { start_ms: row.get(0)?, end_ms: row.get(1)? }))?
-                    .collect()
-            })
-            .at(self.path)
+    fn gaps(&self, session_no: i64, session_id: SessionId) -> rusqlite::Result<Vec<Gap>> {
+        self.rows(GAPS_SQL, [session_no], |row| read_gap(row, &session_id))
+    }
+
+    pub(super) fn rows<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Vec<T>> {
+        self.transaction.prepare_cached(sql)?.query_map(params, read)?.collect()
     }
 
     /// Returns a page of streams whose key begins with `prefix`, by key, after the key `after`.
@@ -264,12 +259,7 @@ impl View<'_> {
         if let Some(after) = after.filter(|after| *after >= prefix) {
             (lower, inclusive) = (after, false);
         }
-        self.transaction
-            .prepare_cached(STREAMS_SQL)
-            .and_then(|mut statement| {
-                statement.query_map(params![lower, inclusive, end_of_prefix(prefix), limit], read_stream)?.collect()
-            })
-            .at(self.path)
+        self.rows(STREAMS_SQL, params![lower, inclusive, end_of_prefix(prefix), limit], read_stream).at(self.path)
     }
 
     /// Returns streams that have `part` in their key, in capitals or not, by key.
@@ -282,10 +272,7 @@ impl View<'_> {
     /// [`Error::Interrupted`] after too long; else what SQLite said.
     pub fn streams_with(&self, part: &str, limit: usize) -> Result<Vec<StreamListed>, Error> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.transaction
-            .prepare_cached(STREAMS_WITH_SQL)
-            .and_then(|mut statement| statement.query_map(params![part, limit], read_stream)?.collect())
-            .at(self.path)
+        self.rows(STREAMS_WITH_SQL, params![part, limit], read_stream).at(self.path)
     }
 
     /// Returns the sessions that changed after the change number `after`, by number, withdrawn ones included.
@@ -293,16 +280,13 @@ impl View<'_> {
     /// # Errors
     ///
     /// [`Error::OtherGeneration`] if `generation` is not the file's: its numbers mean nothing here.
-    pub fn changes(&self, generation: &str, after: i64, limit: usize) -> Result<Vec<Summary>, Error> {
+    pub fn changes(&self, generation: &str, after: i64, limit: usize) -> Result<Vec<Entry>, Error> {
         let found = self.generation()?;
         if found != generation {
             return Err(Error::OtherGeneration { found, asked: generation.to_owned() });
         }
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.transaction
-            .prepare_cached(&changes_sql())
-            .and_then(|mut statement| statement.query_map(params![after, limit], read_summary)?.collect())
-            .at(self.path)
+        self.entries(&changes_sql(), params![after, limit]).at(self.path)
     }
 
     /// Returns what tells this filling of the file from others.
@@ -366,12 +350,13 @@ impl View<'_> {
 
 /// A session by its id.
 pub(super) fn session_sql() -> String {
-    format!("SELECT {COLUMNS} FROM session s JOIN stream t ON t.key = s.stream_key WHERE s.session_id = ?1")
+    format!("SELECT {ENTRY} FROM session s JOIN stream t ON t.key = s.stream_key WHERE s.session_id = ?1")
 }
 
-pub(super) const SEGMENTS_SQL: &str =
-    "SELECT file_id, url, format, task_id, template_id, bitrate_kbps, start_ms, end_ms,
-    media_ms, size_bytes, anomalies, input_offset FROM segment WHERE session_no = ?1 ORDER BY seq";
+/// The segments of a session, as published.
+pub(super) fn segments_sql() -> String {
+    format!("SELECT {SEGMENT} FROM segment g WHERE session_no = ?1 ORDER BY seq")
+}
 
 pub(super) const GAPS_SQL: &str = "SELECT start_ms, end_ms FROM gap WHERE session_no = ?1 ORDER BY seq";
 
@@ -385,15 +370,10 @@ pub(super) const STREAMS_WITH_SQL: &str = "SELECT key, app, appname, stream_id,
     (SELECT max(start_ms) FROM session WHERE stream_key = stream.key)
   FROM stream WHERE instr(lower(key), lower(?1)) > 0 ORDER BY key LIMIT ?2";
 
-fn read_stream(row: &Row<'_>) -> rusqlite::Result<StreamListed> {
-    let stream = Stream { key: row.get(0)?, app: row.get(1)?, appname: row.get(2)?, stream_id: row.get(3)? };
-    Ok(StreamListed { stream, last_start_ms: row.get(4)? })
-}
-
 /// Sessions by change number.
 pub(super) fn changes_sql() -> String {
     format!(
-        "SELECT {COLUMNS} FROM session s JOIN stream t ON t.key = s.stream_key
+        "SELECT {ENTRY} FROM session s JOIN stream t ON t.key = s.stream_key
          WHERE s.change > ?1 ORDER BY s.change LIMIT ?2"
     )
 }
@@ -402,7 +382,7 @@ pub(super) fn changes_sql() -> String {
 ///
 /// `end + (end = start)` puts a session of no length where its start is. CROSS JOIN keeps the streams on the inside: the
 /// order comes from the index on sessions.
-pub(super) fn page_sql(by_stream: bool, status: StatusFilter<'_>) -> String {
+pub(super) fn page_sql(by_stream: bool, status: StatusFilter) -> String {
     let stream = if by_stream { "s.stream_key = ?6 AND" } else { "?6 IS NULL AND" };
     let status = match status {
         StatusFilter::Current => "s.status <> ?7 AND",
@@ -411,7 +391,7 @@ pub(super) fn page_sql(by_stream: bool, status: StatusFilter<'_>) -> String {
     };
     let index = if by_stream { "session_by_stream" } else { "session_by_time" };
     format!(
-        "SELECT {COLUMNS} FROM session s INDEXED BY {index} CROSS JOIN stream t ON t.key = s.stream_key
+        "SELECT {ENTRY} FROM session s INDEXED BY {index} CROSS JOIN stream t ON t.key = s.stream_key
          WHERE {stream} {status} (s.start_ms, s.session_id) > (?1, ?2) AND s.start_ms < ?4
            AND s.end_ms + (s.end_ms = s.start_ms) > ?3
          ORDER BY s.start_ms, s.session_id LIMIT ?5"
@@ -423,7 +403,7 @@ pub(super) fn last_sql(by_stream: bool) -> String {
     let (stream, index) =
         if by_stream { ("s.stream_key = ?1", "session_by_stream") } else { ("?1 IS NULL", "session_by_time") };
     format!(
-        "SELECT {COLUMNS} FROM session s INDEXED BY {index} CROSS JOIN stream t ON t.key = s.stream_key
+        "SELECT {ENTRY} FROM session s INDEXED BY {index} CROSS JOIN stream t ON t.key = s.stream_key
          WHERE {stream} AND s.status <> ?2 ORDER BY s.start_ms DESC, s.session_id DESC LIMIT 1"
     )
 }
@@ -439,45 +419,4 @@ fn end_of_prefix(prefix: &str) -> Option<String> {
         }
     }
     None
-}
-
-/// Reads [`COLUMNS`].
-pub(super) fn read_summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
-    let stream = Stream { key: row.get(7)?, app: row.get(8)?, appname: row.get(9)?, stream_id: row.get(10)? };
-    let session = Session {
-        session_id: row.get(1)?,
-        revision: row.get(2)?,
-        status: row.get(3)?,
-        merged_into: row.get(4)?,
-        continues: row.get(5)?,
-        close_cause: row.get(6)?,
-        stream,
-        start_ms: row.get(11)?,
-        end_ms: row.get(12)?,
-        recorded_ms: row.get(13)?,
-        source_partition: row.get(14)?,
-        first_offset: row.get(15)?,
-        last_offset: row.get(16)?,
-        watermark_ms: row.get(17)?,
-    };
-    Ok(Summary { session_no: row.get(0)?, change: row.get(18)?, session })
-}
-
-/// Reads a segment from twelve columns, `file_id` to `input_offset`, of which `first` is the first.
-pub(super) fn read_segment(row: &Row<'_>, first: usize) -> rusqlite::Result<Segment> {
-    let anomalies: String = row.get(first + 10)?;
-    Ok(Segment {
-        file_id: row.get(first)?,
-        url: row.get(first + 1)?,
-        format: row.get(first + 2)?,
-        task_id: row.get(first + 3)?,
-        template_id: row.get(first + 4)?,
-        bitrate_kbps: row.get(first + 5)?,
-        start_ms: row.get(first + 6)?,
-        end_ms: row.get(first + 7)?,
-        media_ms: row.get(first + 8)?,
-        size_bytes: row.get(first + 9)?,
-        anomalies: names::read(&anomalies),
-        input_offset: row.get(first + 11)?,
-    })
 }

@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params};
+use livesession_formats::session::SessionRecord;
+use livesession_grouping::Status;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::error::{At, Error};
-use super::names;
 use super::origin::{self, Origin};
-use super::rows::{Record, Session};
+use super::records::{INSERT_SEGMENT, INSERT_SESSION, UPDATE_SESSION, write_segment, write_session};
 use super::schema;
 
 /// A step of one partition's offset.
@@ -103,7 +104,7 @@ impl Writer {
     ///
     /// [`Error::Twin`] if an offset is not where `advances` says it was: another indexer moved it, and this one has to
     /// stop. [`Error::Busy`] and [`Error::Full`] may pass. Nothing was written in any case.
-    pub fn apply(&mut self, records: &[Record], advances: &[Advance]) -> Result<Applied, Error> {
+    pub fn apply(&mut self, records: &[SessionRecord], advances: &[Advance]) -> Result<Applied, Error> {
         let path = self.path.as_path();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).at(path)?;
         for advance in advances {
@@ -208,12 +209,12 @@ fn move_offset(transaction: &Transaction<'_>, path: &Path, advance: &Advance) ->
 }
 
 /// Stores what is newer, and counts.
-fn store(transaction: &Transaction<'_>, records: &[Record]) -> rusqlite::Result<Applied> {
+fn store(transaction: &Transaction<'_>, records: &[SessionRecord]) -> rusqlite::Result<Applied> {
     let mut applied = Applied { change: meta_number(transaction, "change")?, ..Applied::default() };
     let mut statements = Statements::prepare(transaction)?;
     let mut longest = 0;
     for record in records {
-        longest = longest.max(record.session.duration_ms());
+        longest = longest.max(length_ms(record));
         if statements.store(record, applied.change + 1)? {
             applied.change += 1;
             applied.stored += 1;
@@ -253,111 +254,61 @@ impl<'t> Statements<'t> {
                  ON CONFLICT (key) DO UPDATE SET max_duration_ms = excluded.max_duration_ms
                  WHERE excluded.max_duration_ms > stream.max_duration_ms",
             )?,
-            insert: transaction.prepare_cached(
-                "INSERT INTO session (session_id, revision, status, merged_into, continues, close_cause, stream_key,
-                   start_ms, end_ms, recorded_ms, source_partition, first_offset, last_offset, watermark_ms, change)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
-                 ON CONFLICT (session_id) DO NOTHING RETURNING session_no",
-            )?,
-            update: transaction.prepare_cached(
-                "UPDATE session SET revision = ?2, status = ?3, merged_into = ?4, continues = ?5, close_cause = ?6,
-                   stream_key = ?7, start_ms = ?8, end_ms = ?9, recorded_ms = ?10, source_partition = ?11,
-                   first_offset = ?12, last_offset = ?13, watermark_ms = ?14, change = ?15
-                 WHERE session_id = ?1 AND revision < ?2 RETURNING session_no",
-            )?,
+            insert: transaction.prepare_cached(INSERT_SESSION)?,
+            update: transaction.prepare_cached(UPDATE_SESSION)?,
             forget_segments: transaction.prepare_cached("DELETE FROM segment WHERE session_no = ?1")?,
             forget_gaps: transaction.prepare_cached("DELETE FROM gap WHERE session_no = ?1")?,
-            segment: transaction.prepare_cached(
-                "INSERT INTO segment (session_no, seq, file_id, url, format, task_id, template_id, bitrate_kbps, start_ms,
-                   end_ms, media_ms, size_bytes, anomalies, input_offset)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
-            )?,
+            segment: transaction.prepare_cached(INSERT_SEGMENT)?,
             gap: transaction
                 .prepare_cached("INSERT INTO gap (session_no, seq, start_ms, end_ms) VALUES (?1, ?2, ?3, ?4)")?,
         })
     }
 
     /// Writes a record unless what is there is as new; returns whether it did.
-    fn store(&mut self, record: &Record, change: i64) -> rusqlite::Result<bool> {
-        let session = &record.session;
-        self.store_stream(session)?;
-        if let Some(session_no) = write_session(&mut self.insert, session, change)? {
+    fn store(&mut self, record: &SessionRecord, change: i64) -> rusqlite::Result<bool> {
+        self.store_stream(record)?;
+        if let Some(session_no) = write_session(&mut self.insert, record, change)? {
             self.store_lists(session_no, record)?;
             return Ok(true);
         }
-        let Some(session_no) = write_session(&mut self.update, session, change)? else { return Ok(false) };
+        let Some(session_no) = write_session(&mut self.update, record, change)? else { return Ok(false) };
         self.forget_gaps.execute([session_no])?;
         // A withdrawal comes without lists and leaves the files findable, until the survivor has them.
-        if !session.is_withdrawn() {
+        if record.status != Status::Withdrawn {
             self.forget_segments.execute([session_no])?;
             self.store_lists(session_no, record)?;
         }
         Ok(true)
     }
 
-    fn store_stream(&mut self, session: &Session) -> rusqlite::Result<()> {
-        let (stream, duration) = (&session.stream, session.duration_ms());
+    fn store_stream(&mut self, record: &SessionRecord) -> rusqlite::Result<()> {
+        let (stream, length) = (&record.stream, length_ms(record));
         match self.streams.get_mut(&stream.key) {
-            Some(longest) if *longest >= duration => return Ok(()),
-            Some(longest) => *longest = duration,
+            Some(longest) if *longest >= length => return Ok(()),
+            Some(longest) => *longest = length,
             None => {
-                self.streams.insert(stream.key.clone(), duration);
+                self.streams.insert(stream.key.clone(), length);
             }
         }
-        self.stream.execute(params![stream.key, stream.app, stream.appname, stream.stream_id, duration])?;
+        self.stream.execute(params![stream.key, stream.app, stream.appname, stream.stream_id, length])?;
         Ok(())
     }
 
-    fn store_lists(&mut self, session_no: i64, record: &Record) -> rusqlite::Result<()> {
-        for (seq, segment) in (0_i64..).zip(&record.segments) {
-            self.segment.execute(params![
-                session_no,
-                seq,
-                segment.file_id,
-                segment.url,
-                segment.format,
-                segment.task_id,
-                segment.template_id,
-                segment.bitrate_kbps,
-                segment.start_ms,
-                segment.end_ms,
-                segment.media_ms,
-                segment.size_bytes,
-                names::write(&segment.anomalies),
-                segment.input_offset
-            ])?;
+    fn store_lists(&mut self, session_no: i64, record: &SessionRecord) -> rusqlite::Result<()> {
+        for (seq, segment) in (0..).zip(&record.segments) {
+            let rendition = record.renditions.get(segment.rendition);
+            write_segment(&mut self.segment, (session_no, seq), segment, rendition)?;
         }
         for (seq, gap) in (0_i64..).zip(&record.gaps) {
-            self.gap.execute(params![session_no, seq, gap.start_ms, gap.end_ms])?;
+            self.gap.execute(params![session_no, seq, gap.start.as_ms(), gap.end.as_ms()])?;
         }
         Ok(())
     }
 }
 
-/// Inserts or updates a session row; returns its number, `None` if there was nothing to insert or to update.
-fn write_session(statement: &mut Statement<'_>, session: &Session, change: i64) -> rusqlite::Result<Option<i64>> {
-    statement
-        .query_row(
-            params![
-                session.session_id,
-                session.revision,
-                session.status,
-                session.merged_into,
-                session.continues,
-                session.close_cause,
-                session.stream.key,
-                session.start_ms,
-                session.end_ms,
-                session.recorded_ms,
-                session.source_partition,
-                session.first_offset,
-                session.last_offset,
-                session.watermark_ms,
-                change
-            ],
-            |row| row.get(0),
-        )
-        .optional()
+/// Returns the length of a session as the index stores and searches it, from its times alone.
+fn length_ms(record: &SessionRecord) -> i64 {
+    record.end.as_ms() - record.start.as_ms()
 }
 
 fn meta_number(connection: &Connection, key: &str) -> rusqlite::Result<i64> {

@@ -20,8 +20,9 @@ use crate::deployment::Deployment;
 use crate::deployment::topic::Topic;
 use crate::exit::{Exit, Failure};
 use crate::indexer::{self, Batch, Read};
+use livesession_formats::session::SessionRecord;
+use livesession_grouping::SessionId;
 use livesession_grouping::time::{Millis, Timestamp};
-use livesession_index::rows::Record;
 use livesession_index::{Difference, Reader};
 
 /// A difference as it is printed.
@@ -52,16 +53,16 @@ pub fn run(settings: &AllSettings, style: &Style, out: &mut Output) -> Result<Ex
         .collect();
     let newest = newest_revisions(&topic, &stretches)?;
     let kept = config.index.retention;
-    let kept_from = (kept != Millis::ZERO).then(|| (clock::now() - kept).as_ms());
+    let kept_from = (kept != Millis::ZERO).then(|| clock::now() - kept);
     // Sessions that ended so long ago that the index need not have them any more.
     let old = RefCell::new(HashSet::new());
     let mut failed = None;
     let mut records = Newest { topic: &topic, stretches: stretches.into_iter(), is_reading: false, newest };
     let records = std::iter::from_fn(|| match records.next() {
         Ok(record) => {
-            let is_old = |record: &&Record| kept_from.is_some_and(|from| record.session.end_ms < from);
+            let is_old = |record: &&SessionRecord| kept_from.is_some_and(|from| record.end < from);
             if let Some(record) = record.as_ref().filter(is_old) {
-                old.borrow_mut().insert(record.session.session_id.clone());
+                old.borrow_mut().insert(record.session_id.to_string());
             }
             record
         }
@@ -95,13 +96,13 @@ pub fn run(settings: &AllSettings, style: &Style, out: &mut Output) -> Result<Ex
 }
 
 /// Returns the newest revision of each session.
-fn newest_revisions(topic: &Topic, stretches: &[Stretch]) -> Result<HashMap<String, u32>, Failure> {
-    let mut newest: HashMap<String, u32> = HashMap::new();
+fn newest_revisions(topic: &Topic, stretches: &[Stretch]) -> Result<HashMap<SessionId, u32>, Failure> {
+    let mut newest: HashMap<SessionId, u32> = HashMap::new();
     let mut progress = Lines::default();
     for (partition, from, end) in stretches {
         topic.begin(*partition, *from, *end)?;
-        while let Some(record) = topic.next(|read, _| rows(topic, read))? {
-            let session = record?.session;
+        while let Some(record) = topic.next(|read, _| session(topic, read))? {
+            let session = record?;
             let revision = newest.entry(session.session_id).or_default();
             *revision = session.revision.max(*revision);
             progress.count(|records| format!("comparing the index, first reading: {records} records"));
@@ -115,11 +116,11 @@ struct Newest<'a> {
     topic: &'a Topic,
     stretches: std::vec::IntoIter<Stretch>,
     is_reading: bool,
-    newest: HashMap<String, u32>,
+    newest: HashMap<SessionId, u32>,
 }
 
 impl Newest<'_> {
-    fn next(&mut self) -> Result<Option<Record>, Failure> {
+    fn next(&mut self) -> Result<Option<SessionRecord>, Failure> {
         loop {
             if !self.is_reading {
                 let Some((partition, from, end)) = self.stretches.next() else { return Ok(None) };
@@ -127,21 +128,21 @@ impl Newest<'_> {
                 self.is_reading = true;
             }
             let topic = self.topic;
-            let Some(record) = topic.next(|read, _| rows(topic, read))? else {
+            let Some(record) = topic.next(|read, _| session(topic, read))? else {
                 self.is_reading = false;
                 continue;
             };
             let record = record?;
-            let id = &record.session.session_id;
-            if self.newest.get(id) == Some(&record.session.revision) {
-                self.newest.remove(id);
+            let id = record.session_id;
+            if self.newest.get(&id) == Some(&record.revision) {
+                self.newest.remove(&id);
                 return Ok(Some(record));
             }
         }
     }
 }
 
-fn rows(topic: &Topic, read: Read<'_>) -> Result<Record, Failure> {
+fn session(topic: &Topic, read: Read<'_>) -> Result<SessionRecord, Failure> {
     Batch::read(&topic.name, read).map_err(Failure::from)
 }
 

@@ -16,7 +16,6 @@ use super::time::Offset;
 use crate::config::{self, DEFAULT_FILE, Scope, Sources};
 use crate::deployment;
 use crate::exit::{Exit, Failure};
-use crate::projection;
 use crate::text::visible;
 use livesession_index as index;
 use livesession_index::Reader;
@@ -167,14 +166,11 @@ impl From<index::Error> for Failure {
             Error::OtherGeneration { .. } => Exit::NotFound,
             Error::Exists { .. } => Exit::Usage,
             Error::Backwards { .. } | Error::Sql { .. } => Exit::Software,
+            Error::Unreadable { .. } => {
+                return Failure::caused_by(Exit::DataErr, "the index has a row that no indexer of ours wrote", error);
+            }
         };
         Failure::caused_by(exit, "the index did not do what was asked", error)
-    }
-}
-
-impl From<projection::Error> for Failure {
-    fn from(error: projection::Error) -> Failure {
-        Failure::caused_by(Exit::DataErr, "the index has a row that no indexer of ours wrote", error)
     }
 }
 

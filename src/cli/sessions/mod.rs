@@ -8,15 +8,13 @@ use crate::cli::io::output::{Output, tell};
 use crate::cli::io::table::{Form, IndexFile, Rows, Style, json_line};
 use crate::clock;
 use crate::exit::{Exit, Failure};
-use crate::projection;
 use crate::splice::text::{self, Gaps};
 use crate::splice::{Plan, text::Form as PlanForm};
 use crate::text::length;
 use livesession_formats::named::Named;
-use livesession_formats::session::SessionRecord;
+use livesession_formats::session::{SessionRecord, Summary};
 use livesession_grouping::Status;
-use livesession_index::rows::Session;
-use livesession_index::{Position, Reader, Select, StatusFilter, Summary};
+use livesession_index::{Position, Reader, Select, StatusFilter};
 
 /// Asks the index about sessions.
 #[derive(clap::Args, Debug)]
@@ -115,11 +113,11 @@ fn list(args: &List, out: &mut Output) -> Result<Exit, Failure> {
     {
         return Err(Failure::new(Exit::Usage, "--from is after --to"));
     }
-    let status = match args.status.as_deref() {
-        None => StatusFilter::Current,
-        Some("any") => StatusFilter::Any,
-        Some(status) => StatusFilter::Is(status),
-    };
+    // The parser has refused all names but those of a status and `any`.
+    let status = args
+        .status
+        .as_deref()
+        .map_or(StatusFilter::Current, |name| Status::parse(name).map_or(StatusFilter::Any, StatusFilter::Is));
     let with_segments = args.include.is_some();
     let form = args.style.form(out);
     let mut rows = Rows::new(form, if with_segments { &SEGMENT_HEADER } else { &SESSION_HEADER });
@@ -133,26 +131,25 @@ fn list(args: &List, out: &mut Output) -> Result<Exit, Failure> {
         // What reads our output may be slower than any limit for a question.
         let view = reader.long_view()?;
         let page = view.sessions(&select)?;
-        let topic = view.source_topic()?.unwrap_or_default();
         let is_last = page.len() < wanted;
-        after = page.last().map(position);
-        for summary in page {
+        after = page.last().map(|entry| Position::of(&entry.summary));
+        for entry in page {
             if written == limit {
                 more = true;
                 break;
             }
             written += 1;
             if with_segments {
-                let record = projection::to_record(&view.with_lists(summary)?, &topic)?;
+                let record = view.with_lists(entry)?;
                 if form == Form::Ndjson {
                     json_line(&record, out)?
                 } else {
                     push_segments(&record, args.style.clone(), &mut rows)
                 }
             } else if form == Form::Ndjson {
-                json_line(&projection::to_summary(&summary.session, &topic)?, out)?;
+                json_line(&entry.summary, out)?;
             } else {
-                push_session(&summary.session, &topic, &args.style, &mut rows)?;
+                push_session(&entry.summary, &args.style, &mut rows);
             }
         }
         if is_last {
@@ -171,27 +168,21 @@ fn list(args: &List, out: &mut Output) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn position(summary: &Summary) -> Position {
-    Position { start_ms: summary.session.start_ms, session_id: summary.session.session_id.clone() }
-}
-
 const SESSION_HEADER: [&str; 9] =
     ["start", "end", "duration", "stream", "session_id", "revision", "status", "close_cause", "merged_into"];
 
-fn push_session(session: &Session, topic: &str, style: &Style, rows: &mut Rows) -> Result<(), Failure> {
-    let summary = projection::to_summary(session, topic)?;
+fn push_session(session: &Summary, style: &Style, rows: &mut Rows) {
     rows.push(vec![
-        style.tz.show(summary.start),
-        style.tz.show(summary.end),
-        length(summary.duration_ms),
+        style.tz.show(session.start),
+        style.tz.show(session.end),
+        length(session.duration_ms),
         session.stream.key.clone(),
-        session.session_id.clone(),
+        session.session_id.to_string(),
         session.revision.to_string(),
-        session.status.clone(),
-        session.close_cause.clone().unwrap_or_default(),
-        session.merged_into.clone().unwrap_or_default(),
+        session.status.as_str().to_owned(),
+        session.close_cause.map(Named::as_str).unwrap_or_default().to_owned(),
+        session.merged_into.map(|id| id.to_string()).unwrap_or_default(),
     ]);
-    Ok(())
 }
 
 const SEGMENT_HEADER: [&str; 10] =
@@ -223,11 +214,10 @@ pub fn find(index: &IndexFile, id: &str) -> Result<SessionRecord, Failure> {
     let mut reader: Reader = index.open()?;
     let view = reader.view()?;
     // Ids are written in lower case; people paste them as they find them.
-    let Some(summary) = view.session(&id.trim().to_ascii_lowercase())? else {
+    let Some(entry) = view.session(&id.trim().to_ascii_lowercase())? else {
         return Err(Failure::new(Exit::NotFound, format!("no session has the id {:?}", id.trim())));
     };
-    let topic = view.source_topic()?.unwrap_or_default();
-    Ok(projection::to_record(&view.with_lists(summary)?, &topic)?)
+    Ok(view.with_lists(entry)?)
 }
 
 fn show(record: &SessionRecord, style: &Style, out: &mut Output) -> Result<(), Failure> {

@@ -7,12 +7,11 @@ use serde::Serialize;
 use super::ask::Asked;
 use super::cursor;
 use super::problem::{Kind, Problem, other_index, quoted};
-use crate::projection;
 use crate::splice::Plan;
 use crate::splice::text::{self, Form, Gaps, PlanJson};
-use livesession_formats::session::{self as answer, SessionRecord};
+use livesession_formats::session::{Recording, SessionRecord, Summary};
 use livesession_grouping::Status;
-use livesession_index::{Freshness, Position, Select, Summary, View};
+use livesession_index::{Entry, Freshness, Position, Select, View};
 
 /// Segments of a page at most, but for its first session: a thousand large sessions would be a gigabyte.
 pub const MAX_SEGMENTS: usize = 20_000;
@@ -47,7 +46,7 @@ impl From<&Freshness> for Indexed {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Item {
-    Summary(Box<answer::Summary>),
+    Summary(Box<Summary>),
     Record(Box<SessionRecord>),
 }
 
@@ -65,8 +64,7 @@ pub fn streams(view: &View<'_>, asked: &Asked, freshness: &Freshness) -> Result<
     let more = rows.len() > limit;
     rows.truncate(limit);
     let next = rows.last().filter(|_| more).map(|last| cursor::write(asked, &generation, &last.stream.key));
-    let items = rows.iter().map(projection::to_stream).collect::<Result<Vec<_>, _>>()?;
-    json(&List { items, next, indexed: freshness.into() })
+    json(&List { items: rows, next, indexed: freshness.into() })
 }
 
 pub fn sessions(view: &View<'_>, asked: &Asked, freshness: &Freshness) -> Result<String, Problem> {
@@ -78,7 +76,7 @@ pub fn sessions(view: &View<'_>, asked: &Asked, freshness: &Freshness) -> Result
     let rows = view.sessions(&select)?;
     let page = fill(view, rows, limit, asked.with_segments()?)?;
     let next = page.last.filter(|_| page.more).map(|last| {
-        let at = format!("{}:{}", last.session.start_ms, last.session.session_id);
+        let at = format!("{}:{}", last.summary.start.as_ms(), last.summary.session_id);
         cursor::write(asked, &generation, &at)
     });
     let items: Vec<Item> = page.items.into_iter().map(|(_, item)| item).collect();
@@ -95,18 +93,17 @@ fn position(text: &str) -> Result<Position, Problem> {
 struct Page {
     /// With their change numbers.
     items: Vec<(i64, Item)>,
-    last: Option<Summary>,
+    last: Option<Entry>,
     more: bool,
 }
 
 /// Takes up to `limit` rows, with their lists if asked for, and fewer if those get long.
-fn fill(view: &View<'_>, rows: Vec<Summary>, limit: usize, with_segments: bool) -> Result<Page, Problem> {
-    let topic = view.source_topic()?.unwrap_or_default();
+fn fill(view: &View<'_>, rows: Vec<Entry>, limit: usize, with_segments: bool) -> Result<Page, Problem> {
     let mut page = Page { items: Vec::with_capacity(rows.len()), last: None, more: rows.len() > limit };
     let mut segments = 0;
-    for summary in rows.into_iter().take(limit) {
+    for entry in rows.into_iter().take(limit) {
         let item = if with_segments {
-            let record = projection::to_record(&view.with_lists(summary.clone())?, &topic)?;
+            let record = view.with_lists(entry.clone())?;
             segments += record.segments.len();
             if segments > MAX_SEGMENTS && !page.items.is_empty() {
                 page.more = true;
@@ -114,10 +111,10 @@ fn fill(view: &View<'_>, rows: Vec<Summary>, limit: usize, with_segments: bool) 
             }
             Item::Record(Box::new(record))
         } else {
-            Item::Summary(Box::new(projection::to_summary(&summary.session, &topic)?))
+            Item::Summary(Box::new(entry.summary.clone()))
         };
-        page.items.push((summary.change, item));
-        page.last = Some(summary);
+        page.items.push((entry.change, item));
+        page.last = Some(entry);
     }
     Ok(page)
 }
@@ -149,11 +146,10 @@ fn change_number(token: &str, generation: &str) -> Result<i64, Problem> {
 
 /// Returns a session with its lists.
 pub fn session(view: &View<'_>, id: &str) -> Result<SessionRecord, Problem> {
-    let Some(summary) = view.session(id)? else {
+    let Some(entry) = view.session(id)? else {
         return Err(Problem::new(Kind::NoSuchSession, format!("no session has the id {}", quoted(id))));
     };
-    let topic = view.source_topic()?.unwrap_or_default();
-    Ok(projection::to_record(&view.with_lists(summary)?, &topic)?)
+    Ok(view.with_lists(entry)?)
 }
 
 pub fn recordings(view: &View<'_>, file_id: &str, freshness: &Freshness) -> Result<String, Problem> {
@@ -161,13 +157,12 @@ pub fn recordings(view: &View<'_>, file_id: &str, freshness: &Freshness) -> Resu
 }
 
 /// Returns the sessions that a file belongs to: at least one.
-pub fn find_file(view: &View<'_>, file_id: &str) -> Result<Vec<answer::Recording>, Problem> {
+pub fn find_file(view: &View<'_>, file_id: &str) -> Result<Vec<Recording>, Problem> {
     let found = view.recordings(file_id, MAX_FILE_ROWS)?;
     if found.is_empty() {
         return Err(Problem::new(Kind::NoSuchRecording, format!("no session has the file {}", quoted(file_id))));
     }
-    let topic = view.source_topic()?.unwrap_or_default();
-    Ok(found.iter().map(|one| projection::to_recording(one, &topic)).collect::<Result<Vec<_>, _>>()?)
+    Ok(found)
 }
 
 /// Returns media type and text of the splice plans of a session.

@@ -5,6 +5,7 @@
 
 use super::problem::{Problem, quoted};
 use livesession_formats::time::parse_timestamp;
+use livesession_grouping::Status;
 use livesession_index::StatusFilter;
 
 /// Rows of a page unless told.
@@ -148,18 +149,15 @@ impl Asked {
     /// # Errors
     ///
     /// A problem if there is no such status.
-    pub fn status(&self) -> Result<StatusFilter<'static>, Problem> {
-        match self.filled("status") {
-            None => Ok(StatusFilter::Current),
-            Some("any") => Ok(StatusFilter::Any),
-            Some("closed") => Ok(StatusFilter::Is("closed")),
-            Some("withdrawn") => Ok(StatusFilter::Is("withdrawn")),
-            Some("open") => Ok(StatusFilter::Is("open")),
-            Some(other) => {
-                let detail = format!("{} is not one of closed, withdrawn, open, any", quoted(other));
-                Err(Problem::parameter("status", detail))
-            }
+    pub fn status(&self) -> Result<StatusFilter, Problem> {
+        let Some(asked) = self.filled("status") else { return Ok(StatusFilter::Current) };
+        if asked == "any" {
+            return Ok(StatusFilter::Any);
         }
+        Status::parse(asked).map(StatusFilter::Is).ok_or_else(|| {
+            let detail = format!("{} is not one of closed, withdrawn, open, any", quoted(asked));
+            Problem::parameter("status", detail)
+        })
     }
 
     /// Returns whether sessions are to come with their lists.

@@ -7,7 +7,6 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::projection;
 use livesession_index as index;
 
 /// The kinds of problems.
@@ -147,18 +146,15 @@ impl From<index::Error> for Problem {
                 Kind::IndexUnavailable,
                 format!("it took longer than {seconds} s: ask for less at a time, by stream or by time"),
             ),
+            error @ index::Error::Unreadable { .. } => {
+                tracing::warn!(%error, "could not answer from index");
+                Problem::new(Kind::IndexUnavailable, "it has a row that no indexer of ours wrote: rebuild it")
+            }
             other => {
                 tracing::warn!(error = %other, cause = ?std::error::Error::source(&other), "could not answer from index");
                 Problem::new(Kind::IndexUnavailable, "the file is not there yet, or it cannot be read; try again")
             }
         }
-    }
-}
-
-impl From<projection::Error> for Problem {
-    fn from(error: projection::Error) -> Problem {
-        tracing::warn!(%error, "could not answer from index");
-        Problem::new(Kind::IndexUnavailable, "it has a row that no indexer of ours wrote: rebuild it")
     }
 }
 

@@ -10,11 +10,10 @@ use crate::http::api::answers::MAX_SEGMENTS;
 use crate::http::api::ask::{Asked, encode};
 use crate::http::api::cursor;
 use crate::http::api::problem::Problem;
-use crate::projection;
-use livesession_formats::session::SessionRecord;
-use livesession_grouping::Status;
+use livesession_formats::session::{SessionRecord, StreamListed};
 use livesession_grouping::time::Timestamp;
-use livesession_index::{Position, Select, StatusFilter, StreamListed, View};
+use livesession_grouping::{SessionId, Status};
+use livesession_index::{Position, Select, StatusFilter, View};
 
 /// Sessions of a page at most.
 const MAX_SESSIONS: usize = 200;
@@ -60,19 +59,17 @@ pub fn read(view: &View<'_>, asked: &Asked) -> Result<Found, Problem> {
     let (from_ms, to_ms) = (Some(window.from_ms), Some(window.to_ms));
     let select = Select { stream, from_ms, to_ms, status: StatusFilter::Current, after, limit: MAX_SESSIONS + 1 };
     let rows = view.sessions(&select)?;
-    let topic = view.source_topic()?.unwrap_or_default();
     let (mut sessions, mut segments, mut next) = (Vec::new(), 0, None);
-    let mut last: Option<(i64, String)> = None;
+    let mut last: Option<(Timestamp, SessionId)> = None;
     for row in rows {
-        let at = (row.session.start_ms, row.session.session_id.clone());
-        let record = projection::to_record(&view.with_lists(row)?, &topic)?;
+        let record = view.with_lists(row)?;
         segments += record.segments.len();
         let is_full = sessions.len() == MAX_SESSIONS || segments > MAX_SEGMENTS;
         if let Some((start, id)) = last.as_ref().filter(|_| is_full) {
-            next = Some(cursor::write(asked, &generation, &format!("{start}:{id}")));
+            next = Some(cursor::write(asked, &generation, &format!("{}:{id}", start.as_ms())));
             break;
         }
-        last = Some(at);
+        last = Some((record.start, record.session_id));
         sessions.push(record);
     }
     let offered = if sessions.is_empty() { offer(view, stream)? } else { Vec::new() };
@@ -104,8 +101,8 @@ fn window(view: &View<'_>, asked: &Asked, stream: Option<&str>) -> Result<Option
         (None, None) => {
             let Some(last) = view.last_session(stream)? else { return Ok(None) };
             // To the full minute after the end, so that the last bar does not touch the edge.
-            let to = (last.session.end_ms / 60_000 + 1) * 60_000;
-            (to - width.max(last.session.duration_ms()), to)
+            let to = (last.summary.end.as_ms() / 60_000 + 1) * 60_000;
+            (to - width.max(last.summary.duration_ms), to)
         }
     };
     Ok(Some(Window { from_ms: from_ms.max(0), to_ms: to_ms.max(from_ms.max(0) + MIN_WINDOW_MS) }))
@@ -170,7 +167,7 @@ fn nothing(asked: &Asked, found: &Found) -> String {
     };
     let link = |listed: &StreamListed| {
         let key = &listed.stream.key;
-        let last = listed.last_start_ms.map_or(String::new(), |ms| format!(", last on air {}", time(clamped(ms))));
+        let last = listed.last_start.map_or(String::new(), |start| format!(", last on air {}", time(start)));
         format!("<li><a href=\"{}\"><bdi>{}</bdi></a>{last}</li>\n", stream_path(key), escape(key))
     };
     let offered: String = found.offered.iter().map(link).collect();

@@ -9,7 +9,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use livesession::clock;
-use livesession::projection;
 use livesession_index::{Advance, Origin, Writer};
 
 use super::support::{id, session};
@@ -117,9 +116,9 @@ impl Drop for Program {
 fn fill(path: &Path) {
     let defaults = livesession::config::Config::default();
     let origin = Origin { topic: defaults.topics.output, source_topic: defaults.topics.input };
-    let rows = [projection::to_rows(&session(1, "room-7", &[(0, 9)]))];
+    let records = [session(1, "room-7", &[(0, 9)])];
     let advance = Advance { topic_id: "t".to_owned(), partition: 0, from: None, to: 1 };
-    Writer::open(path, &origin).unwrap().apply(&rows, &[advance]).unwrap();
+    Writer::open(path, &origin).unwrap().apply(&records, &[advance]).unwrap();
 }
 
 fn wait_until(what: &str, program: &Program, mut condition: impl FnMut() -> bool) {

@@ -11,7 +11,6 @@ use livesession::http::api::Store;
 use livesession::http::server::{self, Limits};
 use livesession::http::{health as probes, site};
 use livesession::metrics::{Labels, Metrics};
-use livesession::projection;
 use livesession_formats::session::{SessionRecord, decode};
 use livesession_index::{Advance, Freshness, Origin, Writer};
 use serde_json::{Value, json};
@@ -89,11 +88,10 @@ impl Server {
     /// Adds records to the index.
     pub fn index(&self, records: &[SessionRecord]) {
         let origin = Origin { topic: "live-sessions".to_owned(), source_topic: "recording-notifications".to_owned() };
-        let rows: Vec<_> = records.iter().map(projection::to_rows).collect();
         let mut writer = Writer::open(&self.path(), &origin).unwrap();
         let from = writer.offsets().unwrap().first().map(|(_, _, next)| *next);
-        let to = from.unwrap_or(0) + i64::try_from(rows.len()).unwrap();
-        writer.apply(&rows, &[Advance { topic_id: "t".to_owned(), partition: 0, from, to }]).unwrap();
+        let to = from.unwrap_or(0) + i64::try_from(records.len()).unwrap();
+        writer.apply(records, &[Advance { topic_id: "t".to_owned(), partition: 0, from, to }]).unwrap();
     }
 
     pub fn get(&self, path: &str) -> Answer {

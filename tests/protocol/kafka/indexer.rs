@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use livesession::projection;
 use livesession_index::{Reader, Select, StatusFilter};
 use livesession_kafka::admin::{Admin, Creation, NewTopicSettings};
 use livesession_kafka::settings as client;
@@ -171,15 +170,17 @@ const EVERYTHING: Select<'_> =
 fn revisions(path: &Path) -> BTreeMap<String, i64> {
     let Ok(mut reader) = Reader::open(path) else { return BTreeMap::new() };
     let sessions = reader.view().unwrap().sessions(&EVERYTHING).unwrap();
-    sessions.into_iter().map(|found| (found.session.session_id, i64::from(found.session.revision))).collect()
+    sessions
+        .into_iter()
+        .map(|found| (found.summary.session_id.to_string(), i64::from(found.summary.revision)))
+        .collect()
 }
 
 /// Returns every session of an index as it was published.
 pub fn all(path: &Path) -> BTreeMap<String, Value> {
     let mut reader = Reader::open(path).unwrap();
     let view = reader.view().unwrap();
-    let topic = view.source_topic().unwrap().unwrap();
-    let record = |found| projection::to_record(&view.with_lists(found).unwrap(), &topic).unwrap();
+    let record = |found| view.with_lists(found).unwrap();
     let sessions = view.sessions(&EVERYTHING).unwrap().into_iter().map(record);
     sessions.map(|session| (session.session_id.to_string(), serde_json::to_value(session).unwrap())).collect()
 }

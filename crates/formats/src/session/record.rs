@@ -65,7 +65,7 @@ pub struct SessionRecord {
     pub renditions: Vec<Rendition>,
     /// By start, end, file id.
     pub segments: Vec<Segment>,
-    pub source: Origin,
+    pub source: SourceRange,
     #[serde(with = "time")]
     pub watermark: Timestamp,
 }
@@ -137,7 +137,7 @@ pub struct Source<'a> {
 
 /// The input records that a session's segments came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Origin {
+pub struct SourceRange {
     pub topic: String,
     pub partition: i32,
     pub first_offset: i64,
@@ -166,7 +166,7 @@ pub struct Summary {
     pub end: Timestamp,
     pub duration_ms: i64,
     pub recorded_ms: i64,
-    pub source: Origin,
+    pub source: SourceRange,
     #[serde(with = "time")]
     pub watermark: Timestamp,
 }
@@ -260,7 +260,7 @@ impl SessionRecord {
                 .zip(rendition_of)
                 .map(|(segment, rendition)| Segment::new(segment, rendition))
                 .collect(),
-            source: Origin {
+            source: SourceRange {
                 topic: source.topic.to_owned(),
                 partition: source.partition,
                 first_offset: head.first_offset,
@@ -285,6 +285,60 @@ impl SessionRecord {
             return Some("a segment has a rendition that is not listed");
         }
         None
+    }
+}
+
+impl Summary {
+    /// Returns the whole session.
+    pub fn with_lists(self, gaps: Vec<Gap>, renditions: Vec<Rendition>, segments: Vec<Segment>) -> SessionRecord {
+        SessionRecord {
+            version: self.version,
+            session_id: self.session_id,
+            revision: self.revision,
+            status: self.status,
+            merged_into: self.merged_into,
+            continues: self.continues,
+            close_cause: self.close_cause,
+            stream: self.stream,
+            start: self.start,
+            end: self.end,
+            duration_ms: self.duration_ms,
+            recorded_ms: self.recorded_ms,
+            gaps,
+            renditions,
+            segments,
+            source: self.source,
+            watermark: self.watermark,
+        }
+    }
+}
+
+impl Recording {
+    /// Returns a segment of `session`, with the attributes of its rendition in the place of the rendition's number.
+    pub fn new(
+        segment: Segment,
+        template_id: Option<String>,
+        bitrate_kbps: Option<i64>,
+        session: Summary,
+        via: Vec<String>,
+    ) -> Recording {
+        Recording {
+            file_id: segment.file_id,
+            url: segment.url,
+            format: segment.format,
+            task_id: segment.task_id,
+            template_id,
+            bitrate_kbps,
+            start: segment.start,
+            end: segment.end,
+            duration_ms: segment.duration_ms,
+            media_ms: segment.media_ms,
+            size_bytes: segment.size_bytes,
+            anomalies: segment.anomalies,
+            offset: segment.offset,
+            session,
+            via,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ const PATH: &str = "LIVESESSION_TEST_INDEX";
 /// Sessions in a batch: enough pages that a kill hits the middle of one.
 const BATCH: i64 = 20;
 
-fn batch(number: i64) -> Vec<Record> {
+fn batch(number: i64) -> Vec<SessionRecord> {
     (0..BATCH)
         .map(|n| {
             let files: Vec<String> = (0..5).map(|file| format!("f-{number}-{n}-{file}")).collect();

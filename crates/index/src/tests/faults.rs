@@ -124,7 +124,8 @@ fn corrupt_file_is_named_as_such() {
     let scratch = Scratch::new("faults");
     let path = scratch.path("torn.db");
     let mut writer = open(&path).unwrap();
-    let records: Vec<Record> = (0..500).map(|n| record(&format!("s-{n}"), 1, "room-7", n, n + 9, &["a"])).collect();
+    let records: Vec<SessionRecord> =
+        (0..500).map(|n| record(&format!("s-{n}"), 1, "room-7", n, n + 9, &["a"])).collect();
     writer.apply(&records, &[]).unwrap();
     writer.close().unwrap();
     let mut bytes = std::fs::read(&path).unwrap();
@@ -143,7 +144,8 @@ fn full_disk_writes_nothing_and_passes() {
     writer.apply(&[], &[advance(None, 1)]).unwrap();
     let pages: i64 = writer.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
     writer.connection.pragma_update_and_check(None, "max_page_count", pages + 2, |_| Ok(())).unwrap();
-    let records: Vec<Record> = (0..500).map(|n| record(&format!("s-{n}"), 1, "room-7", n, n + 9, &["a"])).collect();
+    let records: Vec<SessionRecord> =
+        (0..500).map(|n| record(&format!("s-{n}"), 1, "room-7", n, n + 9, &["a"])).collect();
     assert!(matches!(writer.apply(&records, &[advance(Some(1), 501)]), Err(Error::Full { .. })));
     assert_eq!(writer.offsets().unwrap(), [("t-1".to_owned(), 0, 1)], "the offset is where it was");
     writer.connection.pragma_update_and_check(None, "max_page_count", 1_000_000, |_| Ok(())).unwrap();
@@ -217,9 +219,9 @@ fn inverted_interval_is_our_defect_and_leaves_nothing() {
     let path = scratch.path("index.db");
     let mut writer = open(&path).unwrap();
     let mut wrong = record("s-2", 1, "room-7", 10, 20, &["a"]);
-    wrong.session.end_ms = 9;
+    wrong.end = ms(9);
     let outcome = writer.apply(&[record("s-1", 1, "room-7", 0, 10, &["a"]), wrong], &[advance(None, 1)]);
     assert!(matches!(outcome, Err(Error::Sql { .. })), "{outcome:?}");
     assert!(writer.offsets().unwrap().is_empty());
-    assert!(reader(&path).view().unwrap().session("s-1").unwrap().is_none());
+    assert!(reader(&path).view().unwrap().session(&id("s-1").to_string()).unwrap().is_none());
 }

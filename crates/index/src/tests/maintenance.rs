@@ -3,18 +3,18 @@
 use super::*;
 use crate::{Difference, Error, Pruned, Rebuild, Select, StatusFilter, backup, sizes};
 
-fn all(path: &Path) -> Vec<Record> {
+fn all(path: &Path) -> Vec<SessionRecord> {
     let mut reader = reader(path);
     let view = reader.view().unwrap();
     let page = view.sessions(&Select { limit: usize::MAX, status: StatusFilter::Any, ..Select::default() }).unwrap();
-    page.into_iter().map(|summary| view.with_lists(summary).unwrap()).collect()
+    page.into_iter().map(|entry| view.with_lists(entry).unwrap()).collect()
 }
 
 fn generation(path: &Path) -> String {
     reader(path).view().unwrap().generation().unwrap()
 }
 
-fn records(range: std::ops::Range<i64>) -> Vec<Record> {
+fn records(range: std::ops::Range<i64>) -> Vec<SessionRecord> {
     range
         .map(|n| record(&format!("s-{n:05}"), 1, &format!("room-{}", n % 3), n * 10, n * 10 + 5, &["a", "b"]))
         .collect()
@@ -56,7 +56,7 @@ fn prune_removes_what_ended_before_the_bound() {
     }
     let mut reader = reader(&path);
     let view = reader.view().unwrap();
-    assert_eq!(view.session("s").unwrap(), None);
+    assert_eq!(view.session(&id("s").to_string()).unwrap(), None);
     assert!(view.recordings("a", 10).unwrap().is_empty());
     let keys: Vec<String> = view.streams("", None, 10).unwrap().into_iter().map(|one| one.stream.key).collect();
     assert_eq!(keys, [stream("room-8").key]);
@@ -82,16 +82,19 @@ fn rebuild_replaces_the_content_under_open_readers() {
     let old_generation = generation(&path);
     let mut open = reader(&path);
     let view = open.view().unwrap();
-    assert!(view.session("s-00000").unwrap().is_some());
+    assert!(view.session(&id("s-00000").to_string()).unwrap().is_some());
 
     let mut rebuild = Rebuild::begin(&path, &origin()).unwrap();
     rebuild.writer().apply(&records(40..900), &[advance(None, 900)]).unwrap();
     assert_eq!(all(&path), records(0..50), "nothing is seen before it is whole");
     rebuild.finish().unwrap();
 
-    assert!(view.session("s-00000").unwrap().is_some(), "an open view keeps its state");
+    assert!(view.session(&id("s-00000").to_string()).unwrap().is_some(), "an open view keeps its state");
     drop(view);
-    assert!(open.view().unwrap().session("s-00000").unwrap().is_none(), "the same connection sees the new one");
+    assert!(
+        open.view().unwrap().session(&id("s-00000").to_string()).unwrap().is_none(),
+        "the same connection sees the new one"
+    );
     assert_eq!(all(&path), records(40..900));
     assert_ne!(generation(&path), old_generation);
     assert!(matches!(writer.apply(&[], &[advance(Some(50), 51)]), Err(Error::Twin { found: Some(900), .. })));
@@ -140,8 +143,8 @@ fn verify_names_each_difference() {
     let published = records(0..6);
     let mut indexed = published.clone();
     indexed.remove(0);
-    indexed[0].session.revision = 2;
-    indexed[1].session.recorded_ms += 1;
+    indexed[0].revision = 2;
+    indexed[1].recorded_ms += 1;
     indexed[2].segments.pop();
     indexed[3].gaps.clear();
     indexed.push(record("s-extra", 1, "room-7", 0, 77, &[]));
@@ -149,16 +152,16 @@ fn verify_names_each_difference() {
     let mut found = Vec::new();
     let mut reader = reader(&path);
     assert_eq!(reader.long_view().unwrap().verify(published, |one| found.push(one)).unwrap(), 6);
-    let differs = |n: u32, what| Difference::Differs { session_id: format!("s-{n:05}"), what };
+    let differs = |n: u32, what| Difference::Differs { session_id: id(&format!("s-{n:05}")).to_string(), what };
     assert_eq!(
         found,
         [
-            Difference::Missing { session_id: "s-00000".to_owned(), revision: 1 },
+            Difference::Missing { session_id: id("s-00000").to_string(), revision: 1 },
             differs(1, "revision"),
             differs(2, "session row"),
             differs(3, "segments"),
             differs(4, "gaps"),
-            Difference::Extra { session_id: "s-extra".to_owned(), end_ms: 77 },
+            Difference::Extra { session_id: id("s-extra").to_string(), end_ms: 77 },
         ]
     );
 }

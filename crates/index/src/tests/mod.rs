@@ -7,12 +7,17 @@ mod model;
 mod paging;
 mod plans;
 mod readers;
+mod records;
 mod rules;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::rows::{Gap, Record, Segment, Session, Stream};
+use livesession_formats::session::SessionRecord;
+use livesession_formats::session::record::{Gap, Rendition, Segment, SourceRange, Stream, VERSION};
+use livesession_grouping::time::Timestamp;
+use livesession_grouping::{CloseCause, SessionId, Status};
+
 use super::{Advance, Origin, Reader, Writer};
 
 /// A directory of its own, removed when dropped.
@@ -72,17 +77,38 @@ pub(super) fn reader(path: &Path) -> Reader {
     Reader::open(path).unwrap()
 }
 
+/// Returns the session id that a test calls `name`; ids are ordered as their names are.
+pub(super) fn id(name: &str) -> SessionId {
+    assert!(name.len() <= 16, "{name} is longer than an id");
+    let hex: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+    SessionId::parse(&format!("{hex:0<32}")).unwrap()
+}
+
+/// Returns what tests call a session id.
+pub(super) fn name(id: SessionId) -> String {
+    let hex = id.to_string().replace('-', "");
+    let bytes = (0..16).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap());
+    String::from_utf8(bytes.take_while(|byte| *byte != 0).collect()).unwrap()
+}
+
+pub(super) fn ms(ms: i64) -> Timestamp {
+    Timestamp::from_ms(ms).unwrap()
+}
+
 pub(super) fn stream(id: &str) -> Stream {
-    Stream {
-        key: format!("push.example.com/live/{id}"),
-        app: "push.example.com".to_owned(),
-        appname: "live".to_owned(),
-        stream_id: id.to_owned(),
-    }
+    Stream::from_key(&format!("push.example.com/live/{id}"))
 }
 
 /// A closed session of one segment per file, end to end, all of the same length.
-pub(super) fn record(id: &str, revision: u32, stream_id: &str, start_ms: i64, end_ms: i64, files: &[&str]) -> Record {
+pub(super) fn record(
+    name: &str,
+    revision: u32,
+    stream_id: &str,
+    start_ms: i64,
+    end_ms: i64,
+    files: &[&str],
+) -> SessionRecord {
+    let duration_ms = end_ms - start_ms;
     let segments: Vec<Segment> = files
         .iter()
         .enumerate()
@@ -90,37 +116,58 @@ pub(super) fn record(id: &str, revision: u32, stream_id: &str, start_ms: i64, en
             file_id: (*file).to_owned(),
             url: Some(format!("https://vod.example.com/{file}.mp4")),
             format: Some("mp4".to_owned()),
-            start_ms,
-            end_ms,
-            media_ms: Some(end_ms - start_ms),
+            task_id: None,
+            rendition: 0,
+            start: ms(start_ms),
+            end: ms(end_ms),
+            duration_ms,
+            media_ms: Some(duration_ms),
+            size_bytes: None,
             anomalies: if index == 0 { vec![] } else { vec!["time_scaled".to_owned(), "url_as_id".to_owned()] },
-            input_offset: i64::try_from(index).unwrap(),
-            ..Segment::default()
+            offset: i64::try_from(index).unwrap(),
         })
         .collect();
-    let session = Session {
-        session_id: id.to_owned(),
-        revision,
-        status: super::CLOSED.to_owned(),
-        close_cause: Some("watermark".to_owned()),
-        stream: stream(stream_id),
-        start_ms,
-        end_ms,
-        recorded_ms: end_ms - start_ms,
-        source_partition: 3,
-        last_offset: i64::try_from(files.len()).unwrap(),
-        watermark_ms: end_ms + 1,
-        ..Session::default()
+    let rendition = Rendition {
+        format: Some("mp4".to_owned()),
+        template_id: None,
+        bitrate_kbps: None,
+        segments: u32::try_from(files.len()).unwrap(),
+        recorded_ms: duration_ms,
+        size_bytes: None,
     };
-    Record { session, segments, gaps: vec![Gap { start_ms, end_ms: start_ms }] }
+    SessionRecord {
+        version: VERSION,
+        session_id: id(name),
+        revision,
+        status: Status::Closed.into(),
+        merged_into: None,
+        continues: None,
+        close_cause: Some(CloseCause::Watermark.into()),
+        stream: stream(stream_id),
+        start: ms(start_ms),
+        end: ms(end_ms),
+        duration_ms,
+        recorded_ms: duration_ms,
+        gaps: vec![Gap::new(ms(start_ms), ms(start_ms))],
+        renditions: if files.is_empty() { vec![] } else { vec![rendition] },
+        segments,
+        source: SourceRange {
+            topic: origin().source_topic,
+            partition: 3,
+            first_offset: 0,
+            last_offset: i64::try_from(files.len()).unwrap(),
+        },
+        watermark: ms(end_ms.saturating_add(1).min(Timestamp::MAX.as_ms())),
+    }
 }
 
-pub(super) fn withdrawn(mut from: Record, into: &str) -> Record {
-    from.session.revision += 1;
-    from.session.status = super::WITHDRAWN.to_owned();
-    from.session.merged_into = Some(into.to_owned());
-    from.session.close_cause = None;
+pub(super) fn withdrawn(mut from: SessionRecord, into: &str) -> SessionRecord {
+    from.revision += 1;
+    from.status = Status::Withdrawn.into();
+    from.merged_into = Some(id(into));
+    from.close_cause = None;
     from.segments.clear();
+    from.renditions.clear();
     from.gaps.clear();
     from
 }

@@ -6,7 +6,7 @@ use crate::{Position, Select};
 fn ids(path: &Path, select: &Select<'_>) -> Vec<String> {
     let mut reader = reader(path);
     let page = reader.view().unwrap().sessions(select).unwrap();
-    page.into_iter().map(|summary| summary.session.session_id).collect()
+    page.into_iter().map(|entry| name(entry.summary.session_id)).collect()
 }
 
 #[test]
@@ -61,10 +61,10 @@ fn extreme_bounds_and_limits_are_only_wide() {
 fn sessions_that_begin_together_are_paged_by_id() {
     let scratch = Scratch::new("paging");
     let path = scratch.path("index.db");
-    let records: Vec<Record> = ["c", "a", "b"].map(|id| record(id, 1, "room-7", 100, 200, &[])).into();
+    let records: Vec<SessionRecord> = ["c", "a", "b"].map(|id| record(id, 1, "room-7", 100, 200, &[])).into();
     writer(&path).apply(&records, &[]).unwrap();
     for (after, expected) in [("a", "b"), ("b", "c")] {
-        let after = Some(Position { start_ms: 100, session_id: after.to_owned() });
+        let after = Some(Position { start_ms: 100, session_id: id(after).to_string() });
         assert_eq!(ids(&path, &Select { after, limit: 1, ..Select::default() }), [expected]);
     }
 }
@@ -74,11 +74,11 @@ fn streams_are_found_by_prefix_as_text_and_not_as_a_pattern() {
     let scratch = Scratch::new("paging");
     let path = scratch.path("index.db");
     let names = ["a", "a%", "a_", "ab", "a\u{10ffff}z", "b", "*", "\u{10ffff}\u{10ffff}"];
-    let records: Vec<Record> = names
+    let records: Vec<SessionRecord> = names
         .iter()
         .map(|name| {
             let mut one = record(&format!("s-{name}"), 1, "x", 5, 9, &[]);
-            one.session.stream.key = (*name).to_owned();
+            one.stream.key = (*name).to_owned();
             one
         })
         .collect();
@@ -96,14 +96,15 @@ fn streams_are_found_by_prefix_as_text_and_not_as_a_pattern() {
     assert_eq!(keys("\u{10ffff}", None, 10), ["\u{10ffff}\u{10ffff}"]);
     assert_eq!(keys("", None, 100).len(), names.len());
     assert!(keys("' OR 1=1 --", None, 10).is_empty());
-    assert_eq!(view.streams("b", None, 1).unwrap()[0].last_start_ms, Some(5));
+    assert_eq!(view.streams("b", None, 1).unwrap()[0].last_start, Some(ms(5)));
 }
 
 #[test]
 fn view_ends_when_its_time_is_over() {
     let scratch = Scratch::new("paging");
     let path = scratch.path("index.db");
-    let records: Vec<Record> = (0..20_000).map(|n| record(&format!("{n}"), 1, "room-7", n, n + 1, &[])).collect();
+    let records: Vec<SessionRecord> =
+        (0..20_000).map(|n| record(&format!("{n}"), 1, "room-7", n, n + 1, &[])).collect();
     writer(&path).apply(&records, &[]).unwrap();
     let mut reader = reader(&path);
     let all = Select { limit: usize::MAX, ..Select::default() };
@@ -122,12 +123,12 @@ fn view_is_of_one_state() {
     writer.apply(&[record("s-1", 1, "room-7", 0, 10, &["a"])], &[]).unwrap();
     let mut reader = reader(&path);
     let view = reader.view().unwrap();
-    let before = view.session("s-1").unwrap().unwrap();
+    let before = view.session(&id("s-1").to_string()).unwrap().unwrap();
     writer
         .apply(&[record("s-1", 2, "room-7", 0, 20, &["a", "b"]), record("s-2", 1, "room-7", 0, 1, &[])], &[])
         .unwrap();
     assert_eq!(view.with_lists(before).unwrap().segments.len(), 1);
-    assert_eq!(view.session("s-2").unwrap(), None);
+    assert_eq!(view.session(&id("s-2").to_string()).unwrap(), None);
     assert_eq!(view.last_change().unwrap(), 1);
     drop(view);
     assert_eq!(reader.view().unwrap().last_change().unwrap(), 3);

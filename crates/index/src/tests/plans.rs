@@ -14,7 +14,7 @@ fn plan(path: &Path, sql: &str, parameters: &[&dyn rusqlite::ToSql]) -> Vec<Stri
 /// A file with some rows: the planner has no statistics and must not need them.
 fn filled(scratch: &Scratch) -> PathBuf {
     let path = scratch.path("index.db");
-    let records: Vec<Record> =
+    let records: Vec<SessionRecord> =
         (0..50).map(|n| record(&format!("s-{n}"), 1, &format!("room-{}", n % 5), n, n + 9, &["a", "b"])).collect();
     writer(&path).apply(&records, &[]).unwrap();
     path
@@ -26,7 +26,7 @@ const PAGE: [&dyn rusqlite::ToSql; 7] = [&0_i64, &"", &0_i64, &9_i64, &10_i64, &
 fn page_of_a_stream_walks_its_part_of_the_index() {
     let scratch = Scratch::new("plans");
     let path = filled(&scratch);
-    for by_status in [StatusFilter::Current, StatusFilter::Is("closed"), StatusFilter::Any] {
+    for by_status in [StatusFilter::Current, StatusFilter::Is(Status::Closed), StatusFilter::Any] {
         assert_eq!(
             plan(&path, &query::page_sql(true, by_status), &PAGE),
             [
@@ -41,7 +41,7 @@ fn page_of_a_stream_walks_its_part_of_the_index() {
 fn page_of_all_streams_walks_the_index_by_time() {
     let scratch = Scratch::new("plans");
     let path = filled(&scratch);
-    for by_status in [StatusFilter::Current, StatusFilter::Is("closed"), StatusFilter::Any] {
+    for by_status in [StatusFilter::Current, StatusFilter::Is(Status::Closed), StatusFilter::Any] {
         assert_eq!(
             plan(&path, &query::page_sql(false, by_status), &PAGE),
             [
@@ -88,8 +88,8 @@ fn session_and_its_lists_are_found_by_their_keys() {
         ["SEARCH s USING INDEX sqlite_autoindex_session_1 (session_id=?)", "SEARCH t USING PRIMARY KEY (key=?)",]
     );
     assert_eq!(
-        plan(&path, query::SEGMENTS_SQL, &[&1_i64]),
-        ["SEARCH segment USING INDEX sqlite_autoindex_segment_1 (session_no=?)"]
+        plan(&path, &query::segments_sql(), &[&1_i64]),
+        ["SEARCH g USING INDEX sqlite_autoindex_segment_1 (session_no=?)"]
     );
     assert_eq!(plan(&path, query::GAPS_SQL, &[&1_i64]), ["SEARCH gap USING PRIMARY KEY (session_no=?)"]);
 }
@@ -108,7 +108,7 @@ fn morning_among_many_years_is_found_without_walking_through_them() {
     let scratch = Scratch::new("plans");
     let path = scratch.path("index.db");
     let hour = 3_600_000;
-    let records: Vec<Record> =
+    let records: Vec<SessionRecord> =
         (0..20_000).map(|n| record(&format!("s-{n:06}"), 1, "room-7", n * hour, n * hour + hour / 2, &[])).collect();
     writer(&path).apply(&records, &[]).unwrap();
     let mut reader = reader(&path);
@@ -119,6 +119,6 @@ fn morning_among_many_years_is_found_without_walking_through_them() {
         let view = reader.view_within(std::time::Duration::ZERO).unwrap();
         let page = view.sessions(&select).unwrap();
         assert_eq!(page.len(), 1);
-        assert_eq!(page[0].session.session_id, "s-019990");
+        assert_eq!(page[0].summary.session_id, id("s-019990"));
     }
 }

@@ -11,7 +11,7 @@ const SESSIONS: u32 = 5;
 const BATCHES: u32 = 200;
 
 /// All sessions at one revision, which shows in how many files each has and in their names.
-fn batch(revision: u32) -> Vec<Record> {
+fn batch(revision: u32) -> Vec<SessionRecord> {
     let files: Vec<String> = (0..=revision % 7).map(|file| format!("{revision}-{file}")).collect();
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
     (0..SESSIONS).map(|n| record(&format!("s-{n}"), revision, "room-7", 0, 10, &files)).collect()
@@ -22,10 +22,10 @@ fn read(reader: &mut Reader) -> u32 {
     let view = reader.view().unwrap();
     let sessions = view.sessions(&Select::default()).unwrap();
     assert_eq!(sessions.len(), SESSIONS as usize);
-    let revision = sessions[0].session.revision;
+    let revision = sessions[0].summary.revision;
     let expected = batch(revision);
-    for (summary, expected) in sessions.into_iter().zip(expected) {
-        let found = view.with_lists(summary).unwrap();
+    for (entry, expected) in sessions.into_iter().zip(expected) {
+        let found = view.with_lists(entry).unwrap();
         assert_eq!(found, expected, "all of one revision, and of one batch");
     }
     assert_eq!(view.last_change().unwrap(), i64::from(revision * SESSIONS));

@@ -3,10 +3,10 @@
 use super::*;
 use crate::Error;
 
-fn stored(path: &Path, id: &str) -> Option<Record> {
+fn stored(path: &Path, name: &str) -> Option<SessionRecord> {
     let mut reader = reader(path);
     let view = reader.view().unwrap();
-    view.session(id).unwrap().map(|summary| view.with_lists(summary).unwrap())
+    view.session(&id(name).to_string()).unwrap().map(|entry| view.with_lists(entry).unwrap())
 }
 
 #[test]
@@ -14,17 +14,26 @@ fn record_is_read_back_as_it_was_written() {
     let scratch = Scratch::new("rules");
     let path = scratch.path("index.db");
     let mut full = record("s-1", 1, "room-7", 1_000, 5_000, &["a", "b"]);
-    full.session.continues = Some("s-0".to_owned());
+    full.continues = Some(id("s-0"));
     full.segments[1] = Segment {
         task_id: Some("task".to_owned()),
-        template_id: Some("t'; DROP TABLE session; --".to_owned()),
-        bitrate_kbps: Some(0),
         size_bytes: Some(i64::MAX),
         url: None,
         format: None,
         media_ms: None,
         ..full.segments[1].clone()
     };
+    let odd = Rendition {
+        format: None,
+        template_id: Some("t'; DROP TABLE session; --".to_owned()),
+        bitrate_kbps: Some(0),
+        segments: 1,
+        size_bytes: Some(i64::MAX),
+        ..full.renditions[0].clone()
+    };
+    full.renditions[0].segments = 1;
+    full.renditions.insert(0, odd);
+    full.segments[0].rendition = 1;
     writer(&path).apply(std::slice::from_ref(&full), &[advance(None, 1)]).unwrap();
     assert_eq!(stored(&path, "s-1"), Some(full));
     assert_eq!(stored(&path, "s-2"), None);
@@ -51,7 +60,8 @@ fn only_a_newer_revision_replaces_a_session() {
 fn revisions_in_one_batch_leave_the_newest() {
     let scratch = Scratch::new("rules");
     let path = scratch.path("index.db");
-    let revisions: Vec<Record> = [1, 3, 2].map(|revision| record("s-1", revision, "room-7", 0, 10, &["a"])).into();
+    let revisions: Vec<SessionRecord> =
+        [1, 3, 2].map(|revision| record("s-1", revision, "room-7", 0, 10, &["a"])).into();
     let applied = writer(&path).apply(&revisions, &[]).unwrap();
     assert_eq!((applied.stored, applied.old, applied.change), (2, 1, 2));
     assert_eq!(stored(&path, "s-1").as_ref(), Some(&revisions[1]));
@@ -69,8 +79,9 @@ fn withdrawal_keeps_the_files_findable_and_leads_to_the_survivor() {
         let mut reader = reader(&path);
         let found = reader.view().unwrap().recordings(file, 10).unwrap();
         assert_eq!(found.len(), 1, "{file}");
-        assert_eq!(found[0].segment.file_id, file);
-        (found[0].session.session.session_id.clone(), found[0].via.clone())
+        assert_eq!(found[0].file_id, file);
+        let via: Vec<String> = found[0].via.iter().map(|id| name(SessionId::parse(id).unwrap())).collect();
+        (name(found[0].session.session_id), via)
     };
     assert_eq!(session_of("b"), ("s-young".to_owned(), vec![]));
 
@@ -92,8 +103,8 @@ fn file_of_a_withdrawn_session_whose_survivor_is_unknown_is_still_found() {
     let mut reader = reader(&path);
     let found = reader.view().unwrap().recordings("b", 10).unwrap();
     assert_eq!(found.len(), 1);
-    assert_eq!(found[0].session.session.status, "withdrawn");
-    assert_eq!(found[0].session.session.merged_into.as_deref(), Some("s-never-seen"));
+    assert_eq!(found[0].session.status, Status::Withdrawn);
+    assert_eq!(found[0].session.merged_into, Some(id("s-never-seen")));
 }
 
 #[test]
@@ -116,7 +127,7 @@ fn same_file_id_in_two_streams_is_two_recordings() {
     writer(&path).apply(&both, &[]).unwrap();
     let mut reader = reader(&path);
     let found = reader.view().unwrap().recordings("f", 10).unwrap();
-    let ids: Vec<&str> = found.iter().map(|one| one.session.session.session_id.as_str()).collect();
+    let ids: Vec<String> = found.iter().map(|one| name(one.session.session_id)).collect();
     assert_eq!(ids, ["s-2", "s-1"], "the newest first");
 }
 
@@ -156,8 +167,8 @@ fn changes_are_numbered_across_restarts() {
     let scratch = Scratch::new("rules");
     let path = scratch.path("index.db");
     for round in 1..=3 {
-        let id = format!("s-{round}");
-        let applied = writer(&path).apply(&[record(&id, 1, "room-7", 0, 10, &["a"])], &[]).unwrap();
+        let name = format!("s-{round}");
+        let applied = writer(&path).apply(&[record(&name, 1, "room-7", 0, 10, &["a"])], &[]).unwrap();
         assert_eq!(applied.change, round);
     }
 }
@@ -189,17 +200,18 @@ fn text_views_show_the_same_times() {
     let mut times: Vec<i64> = (0..500).map(|_| random.between(0, 253_402_300_799_999)).collect();
     times.extend([0, 1, 999, 1_000, 951_782_400_000, 253_402_300_799_999]);
     for (number, ms) in times.into_iter().enumerate() {
-        let id = format!("s-{number}");
-        writer.apply(&[record(&id, 1, "room-7", ms, ms, &["a"])], &[]).unwrap();
+        let name = format!("s-{number}");
+        let id = id(&name).to_string();
+        writer.apply(&[record(&name, 1, "room-7", ms, ms, &["a"])], &[]).unwrap();
         let text: String = writer
             .connection
             .query_row("SELECT start FROM session_text WHERE session_id = ?1", [&id], |row| row.get(0))
             .unwrap();
-        assert_eq!(text, livesession_grouping::time::Timestamp::from_ms(ms).unwrap().to_string(), "{ms}");
+        assert_eq!(text, Timestamp::from_ms(ms).unwrap().to_string(), "{ms}");
         let text: String = writer
             .connection
             .query_row("SELECT \"end\" FROM segment_text WHERE session_id = ?1", [&id], |row| row.get(0))
             .unwrap();
-        assert_eq!(text, livesession_grouping::time::Timestamp::from_ms(ms).unwrap().to_string(), "{ms}");
+        assert_eq!(text, Timestamp::from_ms(ms).unwrap().to_string(), "{ms}");
     }
 }
