@@ -70,13 +70,10 @@ impl DeadLetters {
             format!("{topic}{SUFFIX}")
         };
         let original = record.headers.iter().filter(|(name, _)| *name != CUT.as_bytes());
-        let mut original: Vec<Header> = original
-            .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), value.map(<[u8]>::to_vec)))
-            .collect();
-        if let Some(length) = record.cut {
-            original.push((CUT.to_owned(), Some(length.to_string().into_bytes())));
-        }
-        let headers = dead_letter::headers(&Refused {
+        let mut original: Vec<Header<'_>> = original.collect();
+        let length = record.cut.map(|length| length.to_string());
+        original.extend(length.as_ref().map(|length| (CUT.as_bytes(), Some(length.as_bytes()))));
+        let added = dead_letter::added(&Refused {
             topic,
             partition: record.partition,
             offset: record.offset,
@@ -85,13 +82,14 @@ impl DeadLetters {
             reason,
             headers: &original,
         });
+        let (_, others) = dead_letter::split(&original);
         let next = self.next_offset.entry((to.clone(), record.partition)).or_default();
         self.line.clear();
         kcat::write(
             &mut self.line,
             (&to, record.partition, *next),
             record.timestamp,
-            headers.iter().map(|(name, value)| (name.as_bytes(), value.as_deref())),
+            dead_letter::join(others, &added),
             (record.key, record.value),
         );
         *next += 1;

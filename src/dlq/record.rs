@@ -4,7 +4,7 @@ use super::replayed::Ledger;
 use livesession_formats::dead_letter::{self, CUT, MAX_REPLAYS};
 use livesession_formats::notification::Reason;
 use livesession_grouping::time::Timestamp;
-use livesession_kafka::{Header, Record};
+use livesession_kafka::Record;
 
 /// What can become of a dead letter, or has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,11 +57,11 @@ pub struct Letter {
 impl Letter {
     /// Reads a record of the dead-letter topic.
     pub fn read(record: &Record<'_>, ledger: &Ledger) -> Letter {
-        let (ours, _) = split_headers(&record.headers());
-        let text = |name: &str| dead_letter::text(&ours, name).unwrap_or_default();
+        let headers = record.headers();
+        let text = |name: &str| dead_letter::text(&headers, name).unwrap_or_default();
         let reason = Reason::parse(text(dead_letter::REASON));
-        let (_, replays) = dead_letter::strip(&ours);
-        let is_cut = record.headers().iter().any(|(name, _)| *name == CUT.as_bytes());
+        let replays = dead_letter::replays(&headers).unwrap_or(0);
+        let is_cut = headers.iter().any(|(name, _)| *name == CUT.as_bytes());
         let state = match reason {
             None => State::Foreign,
             Some(_) if replays >= MAX_REPLAYS => State::Exhausted,
@@ -86,20 +86,6 @@ impl Letter {
             bytes: record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len),
         }
     }
-}
-
-/// Parts headers into those that a refusal adds and those of the record itself, which may have names that are no text.
-pub fn split_headers<'a>(headers: &[Header<'a>]) -> (Vec<dead_letter::Header>, Vec<Header<'a>>) {
-    let (mut ours, mut others) = (Vec::new(), Vec::new());
-    for (name, value) in headers {
-        match std::str::from_utf8(name) {
-            Ok(known) if dead_letter::NAMES.contains(&known) => {
-                ours.push((known.to_owned(), value.map(<[u8]>::to_vec)))
-            }
-            _ => others.push((*name, *value)),
-        }
-    }
-    (ours, others)
 }
 
 #[cfg(test)]
@@ -156,14 +142,5 @@ mod tests {
         ledger.settle(Reason::NoEnd, 17, 18);
         assert_eq!(state(&[reason], &ledger), State::Replayed);
         assert_eq!(state(&[reason, (CUT, "9")], &ledger), State::Cut, "it was passed over, not sent");
-    }
-
-    #[test]
-    fn own_headers_are_told_from_those_of_the_record() {
-        let headers: Vec<Header<'_>> =
-            vec![(b"\xff", Some(b"1")), (b"livesession-dlq-reason", Some(b"late")), (b"trace", None)];
-        let (ours, others) = split_headers(&headers);
-        assert_eq!(ours, [("livesession-dlq-reason".to_owned(), Some(b"late".to_vec()))]);
-        assert_eq!(others, [headers[0], headers[2]]);
     }
 }

@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::record::{Letter, State, split_headers};
+use super::record::{Letter, State};
 use super::replayed::{Ledger, MAX_NOTE_BYTES};
 use super::topic::{count_partitions, ledgers, read_notes, replay_settings, stretch};
 use crate::clock;
@@ -28,7 +28,7 @@ use livesession_formats::notification::Reason;
 use livesession_grouping::time::Timestamp;
 use livesession_kafka::replay::{self, Replay};
 use livesession_kafka::scan::Scan;
-use livesession_kafka::{Header, Outgoing, Record, transaction};
+use livesession_kafka::{Outgoing, Record, transaction};
 
 /// A transaction that has sent as many letters, or bytes, is committed.
 const BATCH_LETTERS: usize = 500;
@@ -245,10 +245,9 @@ impl<P: FnMut(i32, i64)> Pass<'_, P> {
             batch.begun = Some(clock::instant());
         }
         let headers = record.headers();
-        let (ours, others) = split_headers(&headers);
-        let added = dead_letter::replayed(&ours);
-        let added = added.iter().map(|(name, value)| (name.as_bytes(), value.as_deref()));
-        let headers: Vec<Header<'_>> = others.into_iter().chain(added).collect();
+        let (_, others) = dead_letter::split(&headers);
+        let count = [dead_letter::replayed(&headers)];
+        let headers = dead_letter::join(others, &count);
         let original = letter.source.1.filter(|partition| (0..self.input_partitions).contains(partition));
         let sent = replay.send(&Outgoing {
             topic: self.input,

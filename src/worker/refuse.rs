@@ -13,7 +13,7 @@ use livesession_formats::dead_letter::{self, Refused};
 use livesession_formats::notification::Reason;
 use livesession_grouping::time::Timestamp;
 use livesession_kafka as kafka;
-use livesession_kafka::{Broker, Header, Outgoing};
+use livesession_kafka::{Broker, Outgoing};
 
 /// What the framing of a header costs at most, beside its name and value: two lengths.
 const HEADER_FRAMING: usize = 10;
@@ -51,31 +51,22 @@ impl<B: Broker> Worker<'_, B> {
         let (partition, offset) = (record.partition(), record.offset());
         tracing::trace!(partition, offset, reason = reason.as_str(), "refused record");
         let headers = record.headers();
-        // A name that is not UTF-8 is not ours; it goes on byte for byte.
-        let (ours, others): (Vec<Header<'_>>, Vec<Header<'_>>) = headers
-            .into_iter()
-            .partition(|(name, _)| std::str::from_utf8(name).is_ok_and(|name| dead_letter::NAMES.contains(&name)));
-        let ours: Vec<dead_letter::Header> = ours
-            .into_iter()
-            .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), value.map(<[u8]>::to_vec)))
-            .collect();
+        let (_, others) = dead_letter::split(&headers);
         let topics = &self.settings.topics;
-        let added = dead_letter::headers(&Refused {
+        let added = dead_letter::added(&Refused {
             topic: &topics.input,
             partition,
             offset,
             timestamp,
             group: &self.settings.application_id,
             reason,
-            headers: &ours,
+            headers: &headers,
         });
-        let added = added.iter().map(|(name, value)| (name.as_bytes(), value.as_deref()));
         let bytes = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
         let header_bytes = others.iter().map(|(name, value)| name.len() + bytes(*value) + HEADER_FRAMING).sum();
         let (value_bytes, key_bytes) = (bytes(record.value()), bytes(record.key()));
         let fit = Fit::new(value_bytes, header_bytes, key_bytes, self.settings.max_dead_letter_bytes);
-        let others = others.into_iter().filter(|_| fit.headers);
-        let mut headers: Vec<Header<'_>> = others.chain(added).collect();
+        let mut headers = dead_letter::join(if fit.headers { others } else { Vec::new() }, &added);
         let value_length = value_bytes.to_string();
         if !fit.value {
             headers.push((dead_letter::CUT.as_bytes(), Some(value_length.as_bytes())));

@@ -7,7 +7,7 @@
 //! values are UTF-8 text and numbers are decimal. No value of the record is quoted: it may hold push secrets.
 //!
 //! ```text
-//! input ──refuse──▶ headers(): original ++ ours ──▶ dead-letter topic ──strip()──▶ original ++ replays + 1 ──▶ input
+//! input ──refuse──▶ original ++ added() ──▶ dead-letter topic ──split()──▶ original ++ replayed() ──▶ input
 //!                     ▲                                                                      │
 //!                     └────────── refused again: our old headers replaced, the count kept ◀──┘
 //! ```
@@ -15,8 +15,11 @@
 use super::notification::Reason;
 use livesession_grouping::time::Timestamp;
 
-/// A record header as Kafka has it: the value may be null.
-pub type Header = (String, Option<Vec<u8>>);
+/// A record header as Kafka has it: any bytes for a name, and a value that may be null.
+pub type Header<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// A header of ours, one of [`NAMES`].
+pub type Added = (&'static str, String);
 
 /// How often the record has been replayed: absent on a first refusal, and the one header of ours that a replay keeps.
 pub const REPLAYS: &str = "livesession-dlq-replays";
@@ -64,79 +67,84 @@ pub struct Refused<'a> {
     /// The consumer group that refused it.
     pub group: &'a str,
     pub reason: Reason,
-    /// As the record carried them.
-    pub headers: &'a [Header],
+    /// As the record carried them; only the count of its replays is read.
+    pub headers: &'a [Header<'a>],
 }
 
-/// Returns the headers of the dead letter: the original ones in their order, then ours.
+/// Splits headers into ours and the record's own, each in their order.
 ///
-/// Old copies of ours are dropped rather than doubled: a reader may take the first or the last of a name.
-pub fn headers(refused: &Refused<'_>) -> Vec<Header> {
-    let mut all: Vec<Header> = refused.headers.iter().filter(|(name, _)| !is_ours(name)).cloned().collect();
-    let mut add = |name: &str, value: String| all.push((name.to_owned(), Some(value.into_bytes())));
-    add(TOPIC, refused.topic.to_owned());
-    add(PARTITION, refused.partition.to_string());
-    add(OFFSET, refused.offset.to_string());
-    add(GROUP, refused.group.to_owned());
-    add(MESSAGE, refused.reason.explain().to_owned());
-    add(REASON, refused.reason.as_str().to_owned());
-    add(STAGE, refused.reason.stage().to_owned());
-    add(VERSION_NAME, VERSION.to_owned());
-    add(TIMESTAMP, refused.timestamp.map_or(-1, Timestamp::as_ms).to_string());
-    if let Some(count) = replays(refused.headers) {
-        add(REPLAYS, count.to_string());
-    }
-    all
+/// A name that is not UTF-8 is the record's own.
+pub fn split<'a>(headers: &[Header<'a>]) -> (Vec<Header<'a>>, Vec<Header<'a>>) {
+    headers.iter().partition(|(name, _)| NAMES.iter().any(|ours| ours.as_bytes() == *name))
 }
 
-/// Returns the headers without ours, in their order, and how often the record has been replayed.
-pub fn strip(headers: &[Header]) -> (Vec<Header>, u32) {
-    let original = headers.iter().filter(|(name, _)| !is_ours(name)).cloned().collect();
-    (original, replays(headers).unwrap_or(0))
+/// Returns the headers that a refusal adds to the record's own.
+///
+/// Old copies of ours are to be dropped rather than doubled ([`split`]): a reader may take the first or the last of a name.
+pub fn added(refused: &Refused<'_>) -> Vec<Added> {
+    let mut added = vec![
+        (TOPIC, refused.topic.to_owned()),
+        (PARTITION, refused.partition.to_string()),
+        (OFFSET, refused.offset.to_string()),
+        (GROUP, refused.group.to_owned()),
+        (MESSAGE, refused.reason.explain().to_owned()),
+        (REASON, refused.reason.as_str().to_owned()),
+        (STAGE, refused.reason.stage().to_owned()),
+        (VERSION_NAME, VERSION.to_owned()),
+        (TIMESTAMP, refused.timestamp.map_or(-1, Timestamp::as_ms).to_string()),
+    ];
+    added.extend(replays(refused.headers).map(|count| (REPLAYS, count.to_string())));
+    added
 }
 
-/// Returns the headers of a dead letter that is replayed: the original ones, and a count that is one higher.
-pub fn replayed(headers: &[Header]) -> Vec<Header> {
-    let (mut all, count) = strip(headers);
-    all.push((REPLAYS.to_owned(), Some(count.saturating_add(1).to_string().into_bytes())));
+/// Returns the header that a replay adds to the record's own: a count that is one higher.
+pub fn replayed(headers: &[Header<'_>]) -> Added {
+    (REPLAYS, replays(headers).unwrap_or(0).saturating_add(1).to_string())
+}
+
+/// Returns the record's own headers followed by those that were added.
+pub fn join<'a>(original: Vec<Header<'a>>, added: &'a [Added]) -> Vec<Header<'a>> {
+    let mut all = original;
+    all.extend(added.iter().map(|(name, value)| (name.as_bytes(), Some(value.as_bytes()))));
     all
 }
 
 /// Returns the text of the header `name`, one of [`NAMES`]: the last one, as Kafka's own readers do.
-pub fn text<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
-    let (_, value) = headers.iter().rev().find(|header| header.0 == name)?;
-    std::str::from_utf8(value.as_deref()?).ok()
+pub fn text<'a>(headers: &[Header<'a>], name: &str) -> Option<&'a str> {
+    let (_, value) = headers.iter().rev().find(|header| header.0 == name.as_bytes())?;
+    std::str::from_utf8((*value)?).ok()
 }
 
-fn is_ours(name: &str) -> bool {
-    NAMES.contains(&name)
-}
-
-/// Returns the count that the headers carry: the highest, if several do.
+/// Returns how often the record has been replayed: the highest count, if several headers have one.
 ///
 /// What is not a number is no count of ours, and is as good as absent: the next replay writes a proper one, so a record
 /// cannot circle.
-fn replays(headers: &[Header]) -> Option<u32> {
-    let count = |value: &Option<Vec<u8>>| std::str::from_utf8(value.as_deref()?).ok()?.parse().ok();
-    headers.iter().filter(|(name, _)| name == REPLAYS).filter_map(|(_, value)| count(value)).max()
+pub fn replays(headers: &[Header<'_>]) -> Option<u32> {
+    let count = |value: Option<&[u8]>| std::str::from_utf8(value?).ok()?.parse().ok();
+    headers.iter().filter(|(name, _)| *name == REPLAYS.as_bytes()).filter_map(|(_, value)| count(*value)).max()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn header(name: &str, value: &str) -> Header {
-        (name.to_owned(), Some(value.as_bytes().to_vec()))
+    fn header<'a>(name: &'a str, value: &'a str) -> Header<'a> {
+        (name.as_bytes(), Some(value.as_bytes()))
     }
 
-    fn refused<'a>(reason: Reason, headers: &'a [Header]) -> Refused<'a> {
+    fn refused<'a>(reason: Reason, headers: &'a [Header<'a>]) -> Refused<'a> {
         let timestamp = Timestamp::from_ms(1_754_046_605_000);
         Refused { topic: "rec", partition: 3, offset: 77, timestamp, group: "livesession", reason, headers }
     }
 
-    fn value_of<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
-        let mut values = headers.iter().filter(|header| header.0 == name);
-        let value = values.next()?.1.as_deref()?;
+    /// The record's own headers without ours.
+    fn own<'a>(headers: &[Header<'a>]) -> Vec<Header<'a>> {
+        split(headers).1
+    }
+
+    fn value_of<'a>(headers: &[Header<'a>], name: &str) -> Option<&'a str> {
+        let mut values = headers.iter().filter(|header| header.0 == name.as_bytes());
+        let value = values.next()?.1?;
         assert!(values.next().is_none(), "{name} twice");
         Some(std::str::from_utf8(value).unwrap())
     }
@@ -145,19 +153,27 @@ mod tests {
     fn original_headers_come_first_and_unchanged() {
         let original = [
             header("trace", "1"),
-            ("binary".to_owned(), Some(vec![0, 0xff])),
-            ("null".to_owned(), None),
+            (b"binary", Some(&[0, 0xff])),
+            (b"null", None),
+            (b"\xff", None),
             header("trace", "2"),
         ];
-        let all = headers(&refused(Reason::NoEnd, &original));
-        assert_eq!(all[..4], original);
-        let added: Vec<_> = all[4..].iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(added, NAMES[..9]);
+        let added = added(&refused(Reason::NoEnd, &original));
+        let all = join(own(&original), &added);
+        assert_eq!(all[..5], original);
+        let names: Vec<_> = all[5..].iter().map(|(name, _)| std::str::from_utf8(name).unwrap()).collect();
+        assert_eq!(names, NAMES[..9]);
+    }
+
+    #[test]
+    fn own_headers_are_told_from_those_of_the_record() {
+        let headers =
+            [(b"\xff".as_slice(), Some(b"1".as_slice())), header("livesession-dlq-reason", "late"), (b"trace", None)];
+        assert_eq!(split(&headers), (vec![headers[1]], vec![headers[0], headers[2]]));
     }
 
     #[test]
     fn added_headers_say_where_and_why() {
-        let all = headers(&refused(Reason::Late, &[]));
         let expected = [
             ("__dlq.errors.topic", "rec"),
             ("__dlq.errors.partition", "3"),
@@ -169,14 +185,16 @@ mod tests {
             ("livesession-dlq-version", "1"),
             ("livesession-dlq-timestamp", "1754046605000"),
         ];
-        assert_eq!(all, expected.map(|(name, value)| header(name, value)));
+        let added = added(&refused(Reason::Late, &[]));
+        assert_eq!(join(vec![], &added), expected.map(|(name, value)| header(name, value)));
     }
 
     #[test]
     fn stage_is_accept_for_late_and_conflict_only() {
         for reason in Reason::ALL {
             let stage = if matches!(reason, Reason::Late | Reason::Conflict) { "accept" } else { "decode" };
-            assert_eq!(value_of(&headers(&refused(reason, &[])), STAGE), Some(stage), "{reason:?}");
+            let added = added(&refused(reason, &[]));
+            assert_eq!(value_of(&join(vec![], &added), STAGE), Some(stage), "{reason:?}");
         }
     }
 
@@ -190,29 +208,33 @@ mod tests {
 
     #[test]
     fn record_without_timestamp_says_minus_one() {
-        let all = headers(&Refused { timestamp: None, ..refused(Reason::NotJson, &[]) });
-        assert_eq!(value_of(&all, TIMESTAMP), Some("-1"));
+        let added = added(&Refused { timestamp: None, ..refused(Reason::NotJson, &[]) });
+        assert_eq!(value_of(&join(vec![], &added), TIMESTAMP), Some("-1"));
     }
 
     #[test]
     fn second_refusal_replaces_the_headers_of_the_first_and_keeps_the_count() {
         let original = [header("trace", "1"), header("__dlq.errors.other", "kept"), header("livesession-dlq", "kept")];
-        let first = headers(&refused(Reason::Late, &original));
+        let added_first = added(&refused(Reason::Late, &original));
+        let first = join(own(&original), &added_first);
         assert_eq!(value_of(&first, REPLAYS), None);
 
-        let back = replayed(&first);
+        let count = [replayed(&first)];
+        let back = join(own(&first), &count);
         assert_eq!(back[..3], original);
         assert_eq!(back[3..], [header(REPLAYS, "1")]);
 
-        let second = headers(&Refused { offset: 99, ..refused(Reason::Conflict, &back) });
+        let added_second = added(&Refused { offset: 99, ..refused(Reason::Conflict, &back) });
+        let second = join(own(&back), &added_second);
         assert_eq!(second[..3], original);
         assert_eq!(value_of(&second, OFFSET), Some("99"));
         assert_eq!(value_of(&second, REASON), Some("conflict"));
         assert_eq!(value_of(&second, REPLAYS), Some("1"));
-        assert_eq!(strip(&second), (original.to_vec(), 1));
+        assert_eq!((own(&second), replays(&second)), (original.to_vec(), Some(1)));
 
         // The same when somebody copied the dead letter back with all its headers.
-        let copied = headers(&refused(Reason::Late, &second));
+        let added_third = added(&refused(Reason::Late, &second));
+        let copied = join(own(&second), &added_third);
         assert_eq!(copied.len(), 3 + NAMES.len());
         assert_eq!(value_of(&copied, REPLAYS), Some("1"));
     }
@@ -230,23 +252,24 @@ mod tests {
             (&[Some("many"), Some("4294967295")], Some(u32::MAX)),
         ];
         for (values, expected) in cases {
-            let given: Vec<Header> =
-                values.iter().map(|value| (REPLAYS.to_owned(), value.map(|text| text.as_bytes().to_vec()))).collect();
+            let given: Vec<Header<'_>> =
+                values.iter().map(|value| (REPLAYS.as_bytes(), value.map(str::as_bytes))).collect();
             assert_eq!(replays(&given), expected, "{values:?}");
-            let all = headers(&refused(Reason::Late, &given));
+            let added = added(&refused(Reason::Late, &given));
+            let all = join(own(&given), &added);
             assert_eq!(value_of(&all, REPLAYS).map(str::to_owned), expected.map(|count| count.to_string()));
-            assert_eq!(strip(&given), (vec![], expected.unwrap_or(0)));
+            assert_eq!(own(&given), []);
         }
     }
 
     #[test]
     fn text_is_that_of_the_last_header_of_a_name() {
-        let all = [header(REASON, "late"), header(TOPIC, "rec"), header(REASON, "conflict"), (GROUP.to_owned(), None)];
+        let all = [header(REASON, "late"), header(TOPIC, "rec"), header(REASON, "conflict"), (GROUP.as_bytes(), None)];
         assert_eq!(text(&all, REASON), Some("conflict"));
         assert_eq!(text(&all, TOPIC), Some("rec"));
         assert_eq!(text(&all, GROUP), None);
         assert_eq!(text(&all, STAGE), None);
-        assert_eq!(text(&[(STAGE.to_owned(), Some(vec![0xff]))], STAGE), None);
+        assert_eq!(text(&[(STAGE.as_bytes(), Some(b"\xff"))], STAGE), None);
     }
 
     #[test]
@@ -254,7 +277,7 @@ mod tests {
         let longest = "x".repeat(249);
         let carried = [header(REPLAYS, "4294967295")];
         for reason in Reason::ALL {
-            let all = headers(&Refused {
+            let all = added(&Refused {
                 topic: &longest,
                 partition: i32::MAX,
                 offset: i64::MAX,
@@ -264,8 +287,7 @@ mod tests {
                 headers: &carried,
             });
             // Two lengths of up to five bytes beside each name and value.
-            let bytes: usize =
-                all.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len) + 10).sum();
+            let bytes: usize = all.iter().map(|(name, value)| name.len() + value.len() + 10).sum();
             let shortest_text = bytes - reason.explain().len();
             assert!((shortest_text + 512) as u64 <= MAX_ADDED_BYTES, "{reason:?}: {bytes} bytes");
         }

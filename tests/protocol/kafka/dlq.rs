@@ -75,11 +75,12 @@ fn write(deployment: &Deployment, letters: &[New<'_>]) {
 }
 
 fn send(deployment: &Deployment, producer: &BaseProducer, new: &New<'_>) {
-    let count = new.replays.map(|count| (dead_letter::REPLAYS.to_owned(), Some(count.to_string().into_bytes())));
-    let cut = new.cut.then(|| (dead_letter::CUT.to_owned(), Some(b"9000000".to_vec())));
-    let trace = ("trace".to_owned(), Some(b"t-1".to_vec()));
-    let carried: Vec<dead_letter::Header> = std::iter::once(trace).chain(count).chain(cut).collect();
-    let all = dead_letter::headers(&Refused {
+    let count = new.replays.map(|count| count.to_string());
+    let count = count.as_ref().map(|count| (dead_letter::REPLAYS.as_bytes(), Some(count.as_bytes())));
+    let cut = new.cut.then_some((dead_letter::CUT.as_bytes(), Some(b"9000000".as_slice())));
+    let trace = (b"trace".as_slice(), Some(b"t-1".as_slice()));
+    let carried: Vec<dead_letter::Header<'_>> = std::iter::once(trace).chain(count).chain(cut).collect();
+    let added = dead_letter::added(&Refused {
         topic: &deployment.config.topics.input,
         partition: new.partition,
         offset: 7,
@@ -88,9 +89,10 @@ fn send(deployment: &Deployment, producer: &BaseProducer, new: &New<'_>) {
         reason: new.reason,
         headers: &carried,
     });
-    let headers = all
-        .iter()
-        .fold(OwnedHeaders::new(), |so_far, (name, value)| so_far.insert(Header { key: name, value: value.as_ref() }));
+    let all = dead_letter::join(dead_letter::split(&carried).1, &added);
+    let headers = all.iter().fold(OwnedHeaders::new(), |so_far, (name, value)| {
+        so_far.insert(Header { key: std::str::from_utf8(name).unwrap(), value: *value })
+    });
     let topic = deployment.config.dead_letter_topic();
     let mut record = BaseRecord::to(&topic).partition(new.partition).payload(new.value).headers(headers);
     record = record.timestamp(new.written.as_ms());
