@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use livesession::clock;
 use livesession_grouping::time::{Millis, Timestamp};
-use livesession_grouping::{Anomalies, Arrival, Grouper, NewSegment, Placement, Policy, Settings};
+use livesession_grouping::{Anomalies, Arrival, Grouper, NewSegment, Outcome, Policy, Settings};
 use mimalloc::MiMalloc;
 
 /// Counts what is allocated while it is asked to, so that memory is measured and not guessed.
@@ -107,7 +107,7 @@ fn feed(grouper: &mut Grouper, traffic: &Traffic, transaction: usize) -> usize {
         for (index, (stream, file_id, start, end)) in chunk.iter().enumerate() {
             let offset = (number * transaction + index) as i64;
             let arrival = Arrival { stream: &traffic.streams[*stream], offset, timestamp: None, now };
-            assert_eq!(grouper.accept(arrival, &segment(file_id, *start, *end)), Placement::Accepted);
+            assert_eq!(grouper.accept(arrival, &segment(file_id, *start, *end)), Outcome::Accepted);
         }
         published += grouper.settle(usize::MAX).len();
         black_box(grouper.take_changes());

@@ -79,7 +79,7 @@ fn fill(brokers: &str, name: &str, input: &str, segments: i64) -> (usize, usize,
         for offset in first..segments.min(first + TRANSACTION) {
             let value = body(offset, segments / FILES);
             let record = Record { offset, timestamp: None, value: Some(value.as_bytes()) };
-            partition.read(&mut decoder, record, Timestamp::MIN);
+            partition.read(&mut decoder, record, Timestamp::MIN).unwrap();
         }
         assert_eq!(partition.settle(usize::MAX), [], "all is open");
         let written = partition.prepare();

@@ -7,11 +7,11 @@ use super::limits::Recut;
 use super::tally::Tally;
 use crate::deployment::Deployment;
 use crate::exit::Failure;
-use crate::partition::{self, Outcome};
+use crate::partition;
 use livesession_formats::notification::Decoder;
 use livesession_formats::session::Source;
 use livesession_grouping::time::{Millis, Timestamp};
-use livesession_grouping::{Grouper, Policy, Publication, Settings};
+use livesession_grouping::{Grouper, Outcome, Policy, Publication, Settings};
 
 /// How many sessions are taken from the core at once: enough to amortise, too few to count in memory.
 const SLICE: usize = 1_000;
@@ -101,23 +101,20 @@ impl<'d, S: FnMut(&Publication, &Origin) -> Result<(), Failure>> Replay<'d, S> {
         self.tally.count_read();
         let index = self.partition(record);
         let partition = &mut self.partitions[index];
-        let applied = partition::Record { offset: record.offset, timestamp: record.timestamp, value: record.value };
+        let input = partition::Record { offset: record.offset, timestamp: record.timestamp, value: record.value };
         // Only punctuation looks at the wall time, and there is none here.
         let now = record.timestamp.unwrap_or(Timestamp::MIN);
-        let notification = self.decoder.decode(record.value, record.timestamp);
-        let outcome = partition::apply(&mut partition.grouper, applied, notification, now);
-        self.tally.count(outcome, record);
-        match outcome {
-            Outcome::Accepted { .. } | Outcome::Hint => {}
-            Outcome::Duplicate | Outcome::Other => return Ok(()),
-            Outcome::Refused(reason) => {
-                return match &mut self.dead_letters {
-                    Some(dead_letters) => dead_letters.write(self.deployment, &partition.origin.topic, record, reason),
-                    None => Ok(()),
-                };
-            }
+        let notification = self.decoder.decode(input.value, input.timestamp);
+        let applied = partition::apply(&mut partition.grouper, input, notification, now);
+        self.tally.count(applied, record);
+        match applied {
+            Ok(Outcome::Accepted | Outcome::Hint) if self.mode != Mode::Set => self.settle(index),
+            Ok(_) => Ok(()),
+            Err(reason) => match &mut self.dead_letters {
+                Some(dead_letters) => dead_letters.write(self.deployment, &partition.origin.topic, record, reason),
+                None => Ok(()),
+            },
         }
-        if self.mode == Mode::Set { Ok(()) } else { self.settle(index) }
     }
 
     /// Ends the input: prints what is left.

@@ -5,17 +5,13 @@
 use std::collections::BTreeMap;
 
 use super::input::InputRecord;
-use crate::partition::Outcome;
 use livesession_formats::notification::Reason;
-use livesession_grouping::Status;
+use livesession_grouping::{Outcome, Status};
 
 #[derive(Default)]
 pub struct Tally {
     read: u64,
-    accepted: u64,
-    duplicates: u64,
-    hints: u64,
-    other: u64,
+    outcomes: [u64; Outcome::ALL.len()],
     refused: BTreeMap<Reason, u64>,
     closed: u64,
     open: u64,
@@ -33,15 +29,16 @@ impl Tally {
         self.read
     }
 
-    /// Counts what became of a record.
-    pub fn count(&mut self, outcome: Outcome, record: &InputRecord<'_>) {
-        match outcome {
-            Outcome::Accepted { .. } => self.accepted += 1,
-            Outcome::Duplicate => self.duplicates += 1,
-            Outcome::Hint => self.hints += 1,
-            Outcome::Other => self.other += 1,
-            Outcome::Refused(reason) => self.refuse(reason, record),
+    /// Counts the outcome of a record. Called once for each [`Tally::count_read`], by the code that decided.
+    pub fn count(&mut self, applied: Result<Outcome, Reason>, record: &InputRecord<'_>) {
+        self.outcomes[applied.unwrap_or_else(Reason::outcome) as usize] += 1;
+        if let Err(reason) = applied {
+            self.refuse(reason, record);
         }
+    }
+
+    fn of(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome as usize]
     }
 
     fn refuse(&mut self, reason: Reason, record: &InputRecord<'_>) {
@@ -65,13 +62,17 @@ impl Tally {
 
     /// Returns the summary.
     pub fn lines(&self) -> Vec<String> {
-        let count = |reason| self.refused.get(&reason).copied().unwrap_or_default();
-        let (conflicts, late) = (count(Reason::Conflict), count(Reason::Late));
-        let rejected = self.refused() - conflicts - late;
-        let outcomes = self.accepted + self.duplicates + conflicts + late + rejected + self.hints + self.other;
+        let outcomes: u64 = self.outcomes.iter().sum();
         let mut lines = vec![format!(
-            "read {} = {} accepted + {} duplicates + {conflicts} conflicts + {late} late + {rejected} rejected + {} hints + {} other",
-            self.read, self.accepted, self.duplicates, self.hints, self.other
+            "read {} = {} accepted + {} duplicates + {} conflicts + {} late + {} rejected + {} hints + {} other",
+            self.read,
+            self.of(Outcome::Accepted),
+            self.of(Outcome::Duplicate),
+            self.of(Outcome::Conflict),
+            self.of(Outcome::Late),
+            self.of(Outcome::Rejected),
+            self.of(Outcome::Hint),
+            self.of(Outcome::Other),
         )];
         if outcomes != self.read {
             lines.push(format!("defect: {} records read, {outcomes} accounted for", self.read));

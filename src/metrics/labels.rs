@@ -4,7 +4,8 @@
 //! sums over what does not exist yet. So a value is an enum here, or one of a list given at construction, and every
 //! series is there at 0 from the start.
 //!
-//! These enums repeat what other modules know by richer types, because metrics is a leaf.
+//! These enums repeat what other modules know by richer types, because metrics is a leaf. The outcomes of records are the
+//! core's own: a variant that is counted under two names would be hard to find.
 
 /// Declares a list of label values: an enum, its members in order, and the text of each.
 macro_rules! labels {
@@ -25,21 +26,9 @@ macro_rules! labels {
     )+ };
 }
 
-labels! {
-    /// The outcome of an input record.
-    Outcome {
-        Accepted = "accepted",
-        /// A file already known, with the same times.
-        Duplicate = "duplicate",
-        /// A file already known, with other times.
-        Conflict = "conflict",
-        Late = "late",
-        Rejected = "rejected",
-        Hint = "hint",
-        /// Not about recording, or null.
-        Other = "other",
-    }
+pub use livesession_grouping::Outcome;
 
+labels! {
     /// The change that a publication makes to its session.
     Change {
         /// The first revision.

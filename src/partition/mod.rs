@@ -21,7 +21,7 @@ use livesession_formats::changelog::{self, Marker, Reducer};
 use livesession_formats::notification::{self, Decoder, Notification, Reason};
 use livesession_grouping::time::Timestamp;
 use livesession_grouping::{
-    self, Arrival, Clock, Grouper, HeadChange, Hint, Offset, Placement, Policy, Publication, SavedHead, SessionId,
+    self, Arrival, Clock, Grouper, HeadChange, Hint, Offset, Outcome, Policy, Publication, SavedHead, SessionId,
 };
 
 /// A record of the input topic, as far as grouping is concerned.
@@ -31,20 +31,6 @@ pub struct Record<'a> {
     /// The Kafka timestamp, if there is one.
     pub timestamp: Option<Timestamp>,
     pub value: Option<&'a [u8]>,
-}
-
-/// What became of a record (rule: conservation): every record is exactly one of these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Accepted {
-        anomalies: livesession_grouping::Anomalies,
-    },
-    Duplicate,
-    /// A dead letter: late, a conflict, or not acceptable at all.
-    Refused(Reason),
-    Hint,
-    /// Another event, or a null value.
-    Other,
 }
 
 /// A policy that the state was not made under and that it cannot go on with.
@@ -77,6 +63,36 @@ pub enum RestoreError {
     Policy { problems: String },
 }
 
+/// Applies a decoded record to a state of the core, and returns what became of it (rule: conservation).
+///
+/// The only adapter from notifications to the core: worker and file engine share it, so that a hint or a conflict means the
+/// same to both.
+///
+/// # Errors
+///
+/// The reason for which the record is refused: it becomes a dead letter, and [`Reason::outcome`] is what became of it.
+pub fn apply(
+    grouper: &mut Grouper,
+    record: Record<'_>,
+    notification: Notification<'_>,
+    now: Timestamp,
+) -> Result<Outcome, Reason> {
+    let arrival = |stream| Arrival { stream, offset: record.offset, timestamp: record.timestamp, now };
+    match notification {
+        Notification::Segment { stream, segment } => match grouper.accept(arrival(stream), &segment) {
+            Outcome::Conflict => Err(Reason::Conflict),
+            Outcome::Late => Err(Reason::Late),
+            placed => Ok(placed),
+        },
+        Notification::Hint { stream, kind, push_id, at, .. } => {
+            grouper.hint(arrival(stream), &Hint { kind, push_id, at });
+            Ok(Outcome::Hint)
+        }
+        Notification::Other => Ok(Outcome::Other),
+        Notification::Refused(reason) => Err(reason),
+    }
+}
+
 /// The state of one input partition.
 pub struct Partition {
     grouper: Grouper,
@@ -100,31 +116,6 @@ struct Prepared {
     added: Vec<(Offset, u32)>,
     decremented: BTreeMap<Offset, u32>,
     lingering: Vec<(SessionId, BTreeSet<Offset>)>,
-}
-
-/// Applies a notification to a state of the core, and returns what became of its record.
-///
-/// The only adapter from notifications to the core: worker and file engine share it, so that a hint or a conflict means the
-/// same to both.
-pub fn apply(grouper: &mut Grouper, record: Record<'_>, notification: Notification<'_>, now: Timestamp) -> Outcome {
-    let (offset, timestamp) = (record.offset, record.timestamp);
-    match notification {
-        Notification::Segment { stream, segment } => {
-            let arrival = Arrival { stream, offset, timestamp, now };
-            match grouper.accept(arrival, &segment) {
-                Placement::Accepted => Outcome::Accepted { anomalies: segment.anomalies },
-                Placement::Duplicate => Outcome::Duplicate,
-                Placement::Conflict => Outcome::Refused(Reason::Conflict),
-                Placement::Late => Outcome::Refused(Reason::Late),
-            }
-        }
-        Notification::Hint { stream, kind, push_id, at, .. } => {
-            grouper.hint(Arrival { stream, offset, timestamp, now }, &Hint { kind, push_id, at });
-            Outcome::Hint
-        }
-        Notification::Other => Outcome::Other,
-        Notification::Refused(reason) => Outcome::Refused(reason),
-    }
 }
 
 impl Partition {
@@ -209,13 +200,26 @@ impl Partition {
     }
 
     /// Reads a record. Its offset must not be below [`Partition::next_offset`]; gaps are legal.
-    pub fn read(&mut self, decoder: &mut Decoder, record: Record<'_>, now: Timestamp) -> Outcome {
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`].
+    pub fn read(&mut self, decoder: &mut Decoder, record: Record<'_>, now: Timestamp) -> Result<Outcome, Reason> {
         let notification = decoder.decode(record.value, record.timestamp);
         self.apply(record, notification, now)
     }
 
     /// Applies a record that has been decoded: the second half of [`Partition::read`].
-    pub fn apply(&mut self, record: Record<'_>, notification: Notification<'_>, now: Timestamp) -> Outcome {
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`].
+    pub fn apply(
+        &mut self,
+        record: Record<'_>,
+        notification: Notification<'_>,
+        now: Timestamp,
+    ) -> Result<Outcome, Reason> {
         self.next_offset = record.offset + 1;
         apply(&mut self.grouper, record, notification, now)
     }

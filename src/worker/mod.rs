@@ -31,9 +31,10 @@ use tracing::{debug, info, warn};
 
 use crate::clock;
 use crate::metrics::{self, Counts, Metrics, Phase};
-use crate::partition::{Outcome, Partition, Record};
+use crate::partition::{Partition, Record};
 use livesession_formats::changelog::Reducer;
-use livesession_formats::notification::{Decoder, Reason};
+use livesession_formats::notification::{Decoder, Notification, Reason};
+use livesession_grouping::Outcome;
 use livesession_grouping::time::Timestamp;
 use livesession_kafka as kafka;
 use livesession_kafka::fault::failpoint;
@@ -291,7 +292,7 @@ impl<'b, B: Broker> Worker<'b, B> {
         let timer = self.records.is_multiple_of(TIMED).then(clock::instant);
         let notification = self.decoder.decode(input.value, timestamp);
         let decoded = timer.map(|start| start.elapsed());
-        let outcome = running.state.apply(input, notification, now.wall);
+        let applied = running.state.apply(input, notification, now.wall);
         if let (Some(start), Some(decoded)) = (timer, decoded) {
             self.metrics.record_time(Phase::Decode, decoded * TIMED as u32);
             self.metrics.record_time(Phase::Group, start.elapsed().saturating_sub(decoded) * TIMED as u32);
@@ -301,23 +302,16 @@ impl<'b, B: Broker> Worker<'b, B> {
         counts.read();
         if running.state.watermark() != watermark {
             running.moved = now.elapsed;
-            let is_hint = outcome == Outcome::Hint;
+            let is_hint = applied == Ok(Outcome::Hint);
             counts.advance(if is_hint { metrics::Advance::Hint } else { metrics::Advance::Segment });
         }
-        match outcome {
-            Outcome::Accepted { anomalies } => {
-                counts.outcome(metrics::Outcome::Accepted);
-                anomalies.iter().for_each(|anomaly| counts.anomaly(anomaly.as_str()));
+        counts.outcome(applied.unwrap_or_else(Reason::outcome));
+        match (applied, notification) {
+            (Ok(Outcome::Accepted), Notification::Segment { segment, .. }) => {
+                segment.anomalies.iter().for_each(|anomaly| counts.anomaly(anomaly.as_str()));
             }
-            Outcome::Duplicate => counts.outcome(metrics::Outcome::Duplicate),
-            Outcome::Hint => counts.outcome(metrics::Outcome::Hint),
-            Outcome::Other => counts.outcome(metrics::Outcome::Other),
-            Outcome::Refused(reason) => {
-                counts.outcome(match reason {
-                    Reason::Late => metrics::Outcome::Late,
-                    Reason::Conflict => metrics::Outcome::Conflict,
-                    _ => metrics::Outcome::Rejected,
-                });
+            (Ok(_), _) => {}
+            (Err(reason), _) => {
                 counts.dead_letter(reason.as_str());
                 match self.send_dead_letter(record, timestamp, reason) {
                     Err(kafka::transaction::Error::Abort { doing, source }) => {

@@ -68,7 +68,7 @@ fn transaction(
     partition.begin();
     for (offset, value) in inputs {
         let record = Record { offset: *offset, timestamp: None, value: Some(value.as_bytes()) };
-        partition.read(decoder, record, Timestamp::MIN);
+        partition.read(decoder, record, Timestamp::MIN).unwrap();
     }
     let mut published = Vec::new();
     loop {

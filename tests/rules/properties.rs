@@ -400,7 +400,7 @@ fn sets_are_grouped_in_any_order() {
         for (offset, seg) in set.iter_mut().enumerate() {
             seg.offset = offset as i64;
             let arrival = Arrival { stream: &seg.stream, offset: seg.offset, timestamp: None, now: timestamp(EPOCH) };
-            assert_eq!(grouper.accept(arrival, &segment(seg)), grouping::Placement::Accepted, "{set:?}");
+            assert_eq!(grouper.accept(arrival, &segment(seg)), grouping::Outcome::Accepted, "{set:?}");
         }
         let expected = group_all(&set, &world.rules).iter().map(|session| Record::of(session).content()).collect();
         let actual = grouper.close_all().iter().map(|session| record(session).content()).collect();

@@ -6,7 +6,7 @@
 use crate::oracle::adapter::{policy, record, segment, timestamp};
 use crate::oracle::world::EPOCH;
 use crate::oracle::{Rules, Seg, group, hull, seed};
-use livesession_grouping::{Arrival, Grouper, Placement};
+use livesession_grouping::{Arrival, Grouper, Outcome};
 
 fn gap(gap: i64) -> Rules {
     let long = 1_000_000;
@@ -66,7 +66,7 @@ fn by_the_core(rules: &Rules, files: &[Seg]) -> String {
     for file in files {
         let now = timestamp(EPOCH);
         let arrival = Arrival { stream: &file.stream, offset: file.offset, timestamp: None, now };
-        assert_eq!(grouper.accept(arrival, &segment(file)), Placement::Accepted, "{file:?}");
+        assert_eq!(grouper.accept(arrival, &segment(file)), Outcome::Accepted, "{file:?}");
     }
     assert!(grouper.settle(usize::MAX).is_empty(), "too early for any of them to close");
     assert!(grouper.punctuate(timestamp(EPOCH + 10_000)));

@@ -44,7 +44,7 @@ impl Feed {
         Arrival { stream: "//cam", offset: self.offset, timestamp: None, now: ms(0) }
     }
 
-    fn accept(&mut self, file_id: &str, start: i64, end: i64) -> Placement {
+    fn accept(&mut self, file_id: &str, start: i64, end: i64) -> Outcome {
         let segment = NewSegment {
             file_id,
             start: ms(start),
@@ -135,7 +135,7 @@ fn push_on_air_holds_a_session_until_max_hold() {
 // rule: acceptance
 #[test]
 fn segment_is_late_one_millisecond_after_the_allowed_lateness() {
-    for (watermark, expected) in [(599, Placement::Accepted), (600, Placement::Accepted), (601, Placement::Late)] {
+    for (watermark, expected) in [(599, Outcome::Accepted), (600, Outcome::Accepted), (601, Outcome::Late)] {
         let mut feed = Feed::new(settings());
         feed.watermark(watermark);
         assert_eq!(feed.accept("a", 0, 100), expected, "watermark {watermark}");
@@ -158,7 +158,7 @@ fn session_is_forgotten_one_millisecond_after_the_last_segment_that_could_touch_
 // rules: duplicate, forget
 #[test]
 fn file_that_comes_back_with_a_later_end_is_new_once_it_is_out_of_reach() {
-    for (watermark, expected) in [(710, Placement::Conflict), (711, Placement::Accepted)] {
+    for (watermark, expected) in [(710, Outcome::Conflict), (711, Outcome::Accepted)] {
         let mut feed = Feed::new(settings());
         feed.accept("a", 0, 100);
         feed.watermark(watermark);

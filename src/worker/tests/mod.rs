@@ -344,7 +344,7 @@ fn what_is_due_at_a_start_is_published_though_nothing_is_read() {
     for input in four_due() {
         let Input::Record(record) = input else { panic!("a record") };
         let read = Record { offset: record.offset(), timestamp: None, value: record.value() };
-        state.read(&mut decoder, read, at(0).wall);
+        state.read(&mut decoder, read, at(0).wall).unwrap();
     }
     let mut log = Vec::new();
     assert_eq!(state.settle(1).len(), 1);

@@ -7,8 +7,7 @@
 use livesession_formats::notification::{Decoder, Notification, Rules};
 use livesession_grouping::time::Timestamp;
 use livesession_grouping::{
-    Anomalies, Anomaly, Arrival, CloseCause, Grouper, Hint, NewSegment, Placement, Policy, Publication, Settings,
-    Status,
+    Anomalies, Anomaly, Arrival, CloseCause, Grouper, Hint, NewSegment, Outcome, Policy, Publication, Settings, Status,
 };
 use serde_json::json;
 
@@ -146,10 +145,11 @@ impl Partition {
         match self.decoder.decode(Some(value.as_bytes()), timestamp) {
             Notification::Segment { stream, segment } => {
                 let count = match self.grouper.accept(Arrival { stream, offset, timestamp, now }, &segment) {
-                    Placement::Accepted => &mut self.counts.accepted,
-                    Placement::Duplicate => &mut self.counts.duplicates,
-                    Placement::Conflict => &mut self.counts.conflicts,
-                    Placement::Late => &mut self.counts.late,
+                    Outcome::Accepted => &mut self.counts.accepted,
+                    Outcome::Duplicate => &mut self.counts.duplicates,
+                    Outcome::Conflict => &mut self.counts.conflicts,
+                    Outcome::Late => &mut self.counts.late,
+                    other => panic!("offset {offset}: a segment became {other:?}"),
                 };
                 *count += 1;
             }

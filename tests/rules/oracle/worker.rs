@@ -8,7 +8,7 @@ use livesession::partition::{self, Partition};
 use livesession_formats::changelog::Reducer;
 use livesession_formats::notification::{Decoder, KeyParts, Reason, Rules as Decoding};
 use livesession_grouping::time::{Millis, Timestamp};
-use livesession_grouping::{Clock, Offset};
+use livesession_grouping::{Clock, Offset, Outcome};
 
 use super::adapter::{open_record, policy, record, timestamp};
 use super::model::{HintKind, Placement};
@@ -48,9 +48,12 @@ struct Fingerprint {
     open: Vec<Record>,
 }
 
+/// What became of a record, or why it was refused.
+pub type Applied = Result<Outcome, Reason>;
+
 /// What a transaction did: what became of each record, and what was published.
 pub struct Done {
-    pub outcomes: Vec<partition::Outcome>,
+    pub outcomes: Vec<Applied>,
     pub published: Vec<Record>,
 }
 
@@ -198,25 +201,24 @@ fn decoder(rules: &Rules, max_clock_skew: i64) -> Decoder {
     })
 }
 
-fn placement(outcome: partition::Outcome) -> Placement {
-    match outcome {
-        partition::Outcome::Accepted { .. } => Placement::Accepted,
-        partition::Outcome::Duplicate => Placement::Duplicate,
-        partition::Outcome::Refused(Reason::Late) => Placement::Late,
-        partition::Outcome::Refused(Reason::Conflict) => Placement::Conflict,
-        partition::Outcome::Refused(_) => Placement::Rejected,
-        other @ (partition::Outcome::Hint | partition::Outcome::Other) => panic!("a segment became {other:?}"),
+fn placement(applied: Applied) -> Placement {
+    match applied {
+        Ok(Outcome::Accepted) => Placement::Accepted,
+        Ok(Outcome::Duplicate) => Placement::Duplicate,
+        Err(Reason::Late) => Placement::Late,
+        Err(Reason::Conflict) => Placement::Conflict,
+        Err(_) => Placement::Rejected,
+        Ok(other) => panic!("a segment became {other:?}"),
     }
 }
 
 /// The word of an outcome in a scenario, if it is not simply accepted.
-pub fn refusal(outcome: partition::Outcome) -> Option<String> {
-    match outcome {
-        partition::Outcome::Accepted { .. } | partition::Outcome::Hint => None,
-        partition::Outcome::Duplicate => Some("duplicate".to_owned()),
-        partition::Outcome::Refused(reason @ (Reason::Late | Reason::Conflict)) => Some(reason.as_str().to_owned()),
-        partition::Outcome::Refused(reason) => Some(format!("rejected {}", reason.as_str())),
-        partition::Outcome::Other => Some("other".to_owned()),
+pub fn refusal(applied: Applied) -> Option<String> {
+    match applied {
+        Ok(Outcome::Accepted | Outcome::Hint) => None,
+        Ok(passed) => Some(passed.as_str().to_owned()),
+        Err(reason @ (Reason::Late | Reason::Conflict)) => Some(reason.as_str().to_owned()),
+        Err(reason) => Some(format!("rejected {}", reason.as_str())),
     }
 }
 

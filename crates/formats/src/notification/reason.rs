@@ -3,6 +3,8 @@
 //! A reason is a metric label, a dead letter's header and its text for people. None of the three ever holds a value of
 //! the notification: values carry push credentials and personal data, and would make labels unbounded.
 
+use livesession_grouping::Outcome;
+
 /// Why a notification became a dead letter, in the order in which the checks are made (rule: order-of-acceptance).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
@@ -73,6 +75,15 @@ impl Reason {
         Reason::ALL.into_iter().find(|reason| reason.as_str() == name)
     }
 
+    /// Returns the outcome that a record refused for this reason is counted as.
+    pub const fn outcome(self) -> Outcome {
+        match self {
+            Reason::Late => Outcome::Late,
+            Reason::Conflict => Outcome::Conflict,
+            _ => Outcome::Rejected,
+        }
+    }
+
     /// Returns who refused: `decode`, which sees the record alone, or `accept`, which sees the state too.
     ///
     /// A `decode` refusal stays one however often it is replayed, under the same settings; an `accept` refusal depends
@@ -133,6 +144,11 @@ mod tests {
     fn only_late_and_conflict_are_found_by_acceptance() {
         let accept: Vec<_> = Reason::ALL.into_iter().filter(|reason| reason.stage() == "accept").collect();
         assert_eq!(accept, [Reason::Late, Reason::Conflict]);
+        for reason in Reason::ALL {
+            let is_rejected = reason.outcome() == Outcome::Rejected;
+            assert_eq!(is_rejected, reason.stage() == "decode", "{reason:?}");
+            assert!(is_rejected || reason.outcome().as_str() == reason.as_str(), "{reason:?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use super::{Clock, Grouper};
 use crate::files::FileHash;
 use crate::hint::{Hint, HintKind};
+use crate::outcome::Outcome;
 use crate::segment::{NewSegment, Offset, Segment};
 use crate::session::SessionId;
 use crate::time::Timestamp;
@@ -23,23 +24,11 @@ pub struct Arrival<'a> {
     pub now: Timestamp,
 }
 
-/// What became of a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Placement {
-    Accepted,
-    /// The same file with the same times is remembered: nothing changes.
-    Duplicate,
-    /// The same file with other times is remembered: nothing changes, and somebody should look.
-    Conflict,
-    /// Its end is too far behind the watermark.
-    Late,
-}
-
 impl Grouper {
     /// Accepts a valid segment, unless it is late or known (rules: acceptance, duplicate, order-of-acceptance).
-    pub fn accept(&mut self, arrival: Arrival<'_>, segment: &NewSegment<'_>) -> Placement {
+    pub fn accept(&mut self, arrival: Arrival<'_>, segment: &NewSegment<'_>) -> Outcome {
         if self.is_late(segment.end) {
-            return Placement::Late;
+            return Outcome::Late;
         }
         let stream = self.store.find_stream(arrival.stream);
         let file_hash = stream.map(|number| self.store.file_hash(number, segment.file_id));
@@ -47,7 +36,7 @@ impl Grouper {
             && let Some(known) = self.find_file(number, hash, segment.file_id)
         {
             let is_same = (known.start(), known.end()) == (segment.start, segment.end);
-            return if is_same { Placement::Duplicate } else { Placement::Conflict };
+            return if is_same { Outcome::Duplicate } else { Outcome::Conflict };
         }
         let number = stream.unwrap_or_else(|| self.store.add_stream(arrival.stream, self.policy.gap(arrival.stream)));
         let hash = file_hash.unwrap_or_else(|| self.store.file_hash(number, segment.file_id));
@@ -55,7 +44,7 @@ impl Grouper {
         self.store.remember_file(number, hash, &kept);
         self.place(number, kept, Some(arrival.offset));
         self.advance(segment.end, arrival);
-        Placement::Accepted
+        Outcome::Accepted
     }
 
     /// Applies a hint (rule: hints). Returns whether it moved the watermark.
