@@ -10,12 +10,12 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::consumer::Consumer;
-use super::context::Reports;
-use super::restore::{Probe, Restore};
-use super::settings::Settings;
-use super::transaction::Transactions;
-use super::{Apply, Broker, ErrorCounts, Input, KnownEnds, LogEnds, Outgoing, consumer, restore, transaction};
+use crate::consumer::Consumer;
+use crate::librdkafka::context::Reports;
+use crate::librdkafka::settings::Settings;
+use crate::restore::{Probe, Restore};
+use crate::transaction::Transactions;
+use crate::{Apply, Broker, ErrorCounts, Input, KnownEnds, LogEnds, Outgoing, consumer, restore, transaction};
 
 /// The clients of one worker.
 pub struct Client {

@@ -22,10 +22,11 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::context::{Change, GroupContext, Reports, is_refusal, unassign};
-use super::settings::Settings;
-use super::{Cause, Input, KnownEnds, Record, native};
 use crate::fault::{failpoint, weakness};
+use crate::librdkafka::context::{Change, GroupContext, Reports, is_refusal, unassign};
+use crate::librdkafka::native;
+use crate::librdkafka::settings::Settings;
+use crate::{Cause, Input, KnownEnds, Record};
 
 /// How long a seek may wait for librdkafka to have started the partition; it takes milliseconds.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -111,7 +112,7 @@ impl Consumer {
         Ok(Consumer { base, topic: topic.to_owned(), state: RefCell::default() })
     }
 
-    /// See [`super::Broker::poll`].
+    /// See [`crate::Broker::poll`].
     pub fn poll(&self, timeout: Duration) -> Result<Input<'_>, Error> {
         self.give_away()?;
         let deadline = Instant::now() + timeout;

@@ -34,22 +34,17 @@ use std::time::Duration;
 pub mod admin;
 pub mod client;
 pub mod consumer;
-pub mod context;
 pub mod fault;
-pub mod in_process;
-mod native;
-pub mod properties;
-pub mod record;
+mod librdkafka;
+mod read;
 pub mod replay;
 pub mod restore;
-pub mod scan;
-pub mod settings;
-pub mod tail;
 pub mod transaction;
-pub mod version;
 
 pub use client::Client;
-pub use record::{Header, Outgoing, Record};
+pub use librdkafka::record::{Header, Outgoing, Record};
+pub use librdkafka::{context, in_process, properties, settings, version};
+pub use read::{scan, tail};
 
 /// The cause of an error, for people: logged with its chain, never matched on.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;

@@ -1,6 +1,6 @@
 //! Carrying records from one topic to another, each once, in transactions of its own.
 //!
-//! Not the worker's [`super::Client`]: there is no group to join and nothing to share. One transactional id makes a second
+//! Not the worker's [`crate::Client`]: there is no group to join and nothing to share. One transactional id makes a second
 //! replay fence the first, and the offsets of a group without members, with a note beside each, remember what was carried.
 //! Offsets and records are in one transaction, so whatever happens the note says what the other topic holds.
 //!
@@ -18,10 +18,10 @@ use std::collections::btree_map::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::settings::Settings;
-use super::transaction::{self, Transactions};
-use super::{Outgoing, scan};
-use crate::scan::Scan;
+use crate::librdkafka::settings::Settings;
+use crate::read::scan::Scan;
+use crate::transaction::{self, Transactions};
+use crate::{Outgoing, scan};
 
 /// A reader of one topic and a producer to others, which commit together.
 pub struct Replay {

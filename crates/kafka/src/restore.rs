@@ -29,11 +29,11 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::consumer::Consumer;
-use super::context::{PlainContext, Reports, is_refusal};
-use super::settings::Settings;
-use super::{Apply, Cause, LogEnds};
+use crate::consumer::Consumer;
 use crate::fault::{failpoint, weakness};
+use crate::librdkafka::context::{PlainContext, Reports, is_refusal};
+use crate::librdkafka::settings::Settings;
+use crate::{Apply, Cause, LogEnds};
 
 /// How long one question to a broker may hold up the worker; a slower answer is asked for again.
 const ASK_TIMEOUT: Duration = Duration::from_millis(500);

@@ -39,10 +39,11 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::context::{Reports, TransactionContext};
-use super::settings::Settings;
-use super::{Outgoing, native};
+use crate::Outgoing;
 use crate::fault::{failpoint, weakness};
+use crate::librdkafka::context::{Reports, TransactionContext};
+use crate::librdkafka::native;
+use crate::librdkafka::settings::Settings;
 
 mod error;
 

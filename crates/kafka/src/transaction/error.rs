@@ -3,9 +3,9 @@
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::Cause;
-use crate::context::is_refusal;
 #[cfg(debug_assertions)]
 use crate::fault::failpoint;
+use crate::librdkafka::context::is_refusal;
 
 /// Tells the worker what to do when a step of a transaction did not succeed.
 ///

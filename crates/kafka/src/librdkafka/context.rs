@@ -27,7 +27,8 @@ use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{ErrorCounts, KnownEnds, native};
+use crate::librdkafka::native;
+use crate::{ErrorCounts, KnownEnds};
 
 /// What all clients of one worker reported.
 #[derive(Debug, Default)]

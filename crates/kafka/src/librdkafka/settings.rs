@@ -1,6 +1,6 @@
 //! From what an operator may say to what each client is told.
 //!
-//! A guarantee rests on some properties (isolation, offsets, ids, the chain of timeouts), so these are ours: [`super::properties::protected`]
+//! A guarantee rests on some properties (isolation, offsets, ids, the chain of timeouts), so these are ours: [`protected`]
 //! names them with the reason, and they are set last. Everything else passes through to librdkafka.
 //!
 //! | client | reads or writes | peculiar |
@@ -22,7 +22,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::BaseProducer;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::properties::{Property, SECRET, protected};
+use crate::librdkafka::properties::{Property, SECRET, protected};
 
 /// What the clients of one worker need to know.
 #[derive(Clone)]
@@ -56,7 +56,7 @@ pub struct Settings {
 }
 
 impl Problem {
-    pub(super) fn new(setting: &str, problem: String) -> Problem {
+    pub(crate) fn new(setting: &str, problem: String) -> Problem {
         Problem { setting: setting.to_owned(), problem }
     }
 }

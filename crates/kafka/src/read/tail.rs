@@ -24,12 +24,12 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::context::{PlainContext, Reports, is_refusal};
-use super::native::{self, TopicDescription};
-use super::record::Record;
-use super::restore::Probe;
-use super::settings::Settings;
-use super::{Cause, ErrorCounts, LogEnds};
+use crate::librdkafka::context::{PlainContext, Reports, is_refusal};
+use crate::librdkafka::native::{self, TopicDescription};
+use crate::librdkafka::record::Record;
+use crate::librdkafka::settings::Settings;
+use crate::restore::Probe;
+use crate::{Cause, ErrorCounts, LogEnds};
 
 /// Tells what to do when a topic could not be read.
 #[derive(Debug, thiserror::Error)]

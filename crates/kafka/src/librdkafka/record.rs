@@ -6,7 +6,7 @@
 //! Header names are bytes, although the protocol says UTF-8: a producer can write anything, and a record that cannot even
 //! be dead-lettered would stop its partition for ever.
 
-use super::native;
+use crate::librdkafka::native;
 
 /// A header: its name, and its value unless that is null.
 pub type Header<'a> = (&'a [u8], Option<&'a [u8]>);
@@ -39,7 +39,7 @@ impl<'a> Record<'a> {
     }
 
     /// Returns the record that librdkafka's message holds.
-    pub(super) fn from_message(message: native::Message<'a>) -> Record<'a> {
+    pub(crate) fn from_message(message: native::Message<'a>) -> Record<'a> {
         let (partition, offset, timestamp) = (message.partition(), message.offset(), message.timestamp());
         Record { bytes: Bytes::Message(message), partition, offset, timestamp }
     }

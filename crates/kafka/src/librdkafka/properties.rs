@@ -1,12 +1,12 @@
 //! librdkafka's properties as an operator may write them: which are ours, which are secret, how a file holds them.
 
-use super::settings::Problem;
+use crate::librdkafka::settings::Problem;
 
 /// A librdkafka property: name, value.
 pub type Property = (String, String);
 
 /// Properties that cannot be set by hand, with the reason.
-pub(super) const PROTECTED: &[(&str, &str)] = &[
+pub(crate) const PROTECTED: &[(&str, &str)] = &[
     ("bootstrap.servers", "set kafka.brokers"),
     ("metadata.broker.list", "set kafka.brokers"),
     ("group.id", "it is the application id"),
@@ -39,7 +39,7 @@ pub(super) const PROTECTED: &[(&str, &str)] = &[
 ];
 
 /// Properties whose value is a secret.
-pub(super) const SECRET: &[&str] = &[
+pub(crate) const SECRET: &[&str] = &[
     "sasl.password",
     "ssl.key.password",
     "ssl.key.pem",

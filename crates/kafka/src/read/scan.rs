@@ -14,9 +14,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::context::{PlainContext, Reports, is_refusal};
-use super::settings::Settings;
-use super::{Cause, LogEnds, Record, native};
+use crate::librdkafka::context::{PlainContext, Reports, is_refusal};
+use crate::librdkafka::native;
+use crate::librdkafka::settings::Settings;
+use crate::{Cause, LogEnds, Record};
 
 /// How long one look for the next record takes at most.
 const SLICE: Duration = Duration::from_millis(100);
@@ -170,7 +171,7 @@ impl Scan {
     }
 
     /// Returns what says to a coordinator that this is the group's reader, although the group has no members.
-    pub(super) fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
+    pub(crate) fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
         self.base.group_metadata()
     }
 

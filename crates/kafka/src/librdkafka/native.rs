@@ -20,7 +20,7 @@ use rdkafka::producer::{BaseProducer, PARTITION_UA, Producer, ProducerContext};
 use rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR as NO_ERROR;
 use rdsys::rd_kafka_vtype_t as vtype;
 
-use super::record::{Header, Outgoing};
+use crate::librdkafka::record::{Header, Outgoing};
 
 /// A message that librdkafka holds and lends.
 pub struct Message<'a>(BorrowedMessage<'a>);
