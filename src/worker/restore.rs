@@ -10,7 +10,7 @@ use crate::metrics::{self, Phase};
 use crate::partition::Partition;
 use livesession_formats::changelog::{self, Reducer};
 use livesession_kafka::fault::weakness;
-use livesession_kafka::{Broker, restore};
+use livesession_kafka::{Broker, Restored};
 
 impl<B: Broker> Worker<'_, B> {
     /// Begins to restore partitions that are ours from now on.
@@ -64,7 +64,7 @@ impl<B: Broker> Worker<'_, B> {
     /// A worker that has been put out of the group and does not know it yet sees what the next owner writes: a marker
     /// beyond the offset that it had asked for, or a log without what compaction has replaced since. The poll in between
     /// tells, or else the second look is all of one time. Only what it finds again is there to stay.
-    fn restored(&mut self, restored: restore::Restored, now: Now) -> Result<(), Failure> {
+    fn restored(&mut self, restored: Restored, now: Now) -> Result<(), Failure> {
         let partition = restored.partition;
         let Some(Owned::Restoring { reducer, since, doubt }) = self.owned.get_mut(&partition) else { return Ok(()) };
         let (reducer, since, doubt) = (std::mem::take(reducer), *since, doubt.take());
@@ -82,13 +82,7 @@ impl<B: Broker> Worker<'_, B> {
     }
 
     /// Starts a partition, if the changelog and the group agree on where.
-    fn start(
-        &mut self,
-        restored: restore::Restored,
-        reducer: Box<Reducer>,
-        since: Duration,
-        now: Now,
-    ) -> Result<(), Failure> {
+    fn start(&mut self, restored: Restored, reducer: Box<Reducer>, since: Duration, now: Now) -> Result<(), Failure> {
         let partition = restored.partition;
         let (policy, key_parts) = (self.settings.policy.clone(), self.settings.rules.key_parts);
         let state = Partition::restore(policy.clone(), key_parts, *reducer)

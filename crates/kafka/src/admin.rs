@@ -13,9 +13,9 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaRespErr;
 
-use crate::Cause;
 use crate::librdkafka::context::{PlainContext, Reports, is_refusal};
 use crate::librdkafka::settings::Settings;
+use crate::values::Cause;
 
 /// Tells what to do when a question about topics was not answered, or a topic not made.
 #[derive(Debug, thiserror::Error)]

@@ -10,12 +10,15 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::broker::{Broker, Input};
 use crate::consumer::Consumer;
 use crate::librdkafka::context::Reports;
 use crate::librdkafka::settings::Settings;
-use crate::restore::{Probe, Restore};
+use crate::read::log_ends::Probe;
+use crate::restore::Restore;
 use crate::transaction::Transactions;
-use crate::{Apply, Broker, ErrorCounts, Input, KnownEnds, LogEnds, Outgoing, consumer, restore, transaction};
+use crate::values::{Apply, ErrorCounts, KnownEnds, LogEnds, Outgoing, RestoreProgress};
+use crate::{consumer, restore, transaction};
 
 /// The clients of one worker.
 pub struct Client {
@@ -113,7 +116,7 @@ impl Broker for Client {
         self.restore.borrow_mut().begin(partition)
     }
 
-    fn step_restore(&self, budget: Duration, apply: &mut Apply<'_>) -> Result<restore::Progress, restore::Error> {
+    fn step_restore(&self, budget: Duration, apply: &mut Apply<'_>) -> Result<RestoreProgress, restore::Error> {
         let mut restore = self.restore.borrow_mut();
         restore.retain(|partition| self.consumer.owns(partition))?;
         restore.step(&self.consumer, &self.probe, budget, apply)

@@ -22,11 +22,13 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::broker::Input;
 use crate::fault::{failpoint, weakness};
 use crate::librdkafka::context::{Change, GroupContext, Reports, is_refusal, unassign};
 use crate::librdkafka::native;
+use crate::librdkafka::record::Record;
 use crate::librdkafka::settings::Settings;
-use crate::{Cause, Input, KnownEnds, Record};
+use crate::values::{Cause, KnownEnds};
 
 /// How long a seek may wait for librdkafka to have started the partition; it takes milliseconds.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -126,7 +128,7 @@ impl Consumer {
             }
             match self.base.poll(remaining) {
                 Some(Ok(message)) if self.wants(&message) => {
-                    return Ok(Input::Record(Record::from_message(native::Message::new(message))));
+                    return Ok(Input::Record(Record::from_message(message)));
                 }
                 Some(Err(error)) => self.note(error)?,
                 Some(Ok(_)) | None => {}

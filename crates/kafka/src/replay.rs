@@ -19,9 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::librdkafka::settings::Settings;
-use crate::read::scan::Scan;
+use crate::read::scan::{self, Scan};
 use crate::transaction::{self, Transactions};
-use crate::{Outgoing, scan};
+use crate::values::Outgoing;
 
 /// A reader of one topic and a producer to others, which commit together.
 pub struct Replay {

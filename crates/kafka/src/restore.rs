@@ -33,29 +33,11 @@ use crate::consumer::Consumer;
 use crate::fault::{failpoint, weakness};
 use crate::librdkafka::context::{PlainContext, Reports, is_refusal};
 use crate::librdkafka::settings::Settings;
-use crate::{Apply, Cause, LogEnds};
+use crate::read::log_ends::{Probe, log_ends, serve};
+use crate::values::{Apply, Cause, LogEnds, RestoreProgress, Restored};
 
 /// How long one question to a broker may hold up the worker; a slower answer is asked for again.
 const ASK_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// How far the restores under way are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// The partitions that this step completed.
-    pub restored: Vec<Restored>,
-    /// Offsets still to be read, over all partitions under way: an upper bound of the records.
-    pub remaining: u64,
-}
-
-/// A partition whose changelog was read to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Restored {
-    pub partition: i32,
-    /// The group's committed offset, `None` if it has none. The worker compares it with what the changelog says.
-    pub committed: Option<i64>,
-    /// How many changelog records were applied.
-    pub records: u64,
-}
 
 /// Tells the worker what to do when a partition could not be restored.
 #[derive(Debug, thiserror::Error)]
@@ -107,33 +89,6 @@ impl From<failpoint::Injected> for Error {
     fn from(injected: failpoint::Injected) -> Error {
         Error::Rebuild { source: injected.into() }
     }
-}
-
-/// A client that asks for log ends, open transactions included.
-pub struct Probe {
-    base: BaseConsumer<PlainContext>,
-}
-
-impl Probe {
-    pub fn new(settings: &Settings, reports: Arc<Reports>) -> KafkaResult<Probe> {
-        Ok(Probe { base: settings.probe().create_with_context(PlainContext { reports })? })
-    }
-
-    /// Returns the first and the next offset of a log. Costs a round trip.
-    pub fn log_ends(&self, topic: &str, partition: i32, timeout: Duration) -> KafkaResult<LogEnds> {
-        log_ends(&self.base, topic, partition, timeout)
-    }
-
-    /// Serves what the client has to say.
-    pub fn serve(&self) {
-        serve(&self.base);
-    }
-}
-
-/// Asks for the ends of a log as the client sees them: one that reads committed records sees the last stable offset.
-fn log_ends(base: &BaseConsumer<PlainContext>, topic: &str, partition: i32, timeout: Duration) -> KafkaResult<LogEnds> {
-    let (start, end) = base.fetch_watermarks(topic, partition, timeout)?;
-    Ok(LogEnds { start, end })
 }
 
 /// The restores under way.
@@ -222,11 +177,11 @@ impl Restore {
         probe: &Probe,
         budget: Duration,
         apply: &mut Apply<'_>,
-    ) -> Result<Progress, Error> {
+    ) -> Result<RestoreProgress, Error> {
         let deadline = Instant::now() + budget;
         let mut restored = Vec::new();
         if self.is_idle() {
-            return Ok(Progress::default());
+            return Ok(RestoreProgress::default());
         }
         self.ask(group, probe)?;
         loop {
@@ -241,7 +196,7 @@ impl Restore {
         if let Some(reason) = self.reports.refusal() {
             return Err(Error::Refused { reason });
         }
-        Ok(Progress { restored, remaining: self.partitions.values().map(Partition::remaining).sum() })
+        Ok(RestoreProgress { restored, remaining: self.partitions.values().map(Partition::remaining).sum() })
     }
 
     /// Asks for the committed offsets, then for the log ends of the partitions whose offset is known.
@@ -439,16 +394,6 @@ impl Partition {
             self.since = Instant::now();
             self.outages = outages;
         }
-    }
-}
-
-/// Serves log lines and errors of a client that reads nothing now: nobody else takes them, and they would pile up.
-fn serve(client: &BaseConsumer<PlainContext>) {
-    /// More than come between two calls.
-    const EVENTS: usize = 8;
-    for _ in 0..EVENTS {
-        // The context has taken the error already.
-        drop(client.poll(Duration::ZERO));
     }
 }
 

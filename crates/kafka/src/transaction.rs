@@ -39,11 +39,11 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::Outgoing;
 use crate::fault::{failpoint, weakness};
 use crate::librdkafka::context::{Reports, TransactionContext};
 use crate::librdkafka::native;
 use crate::librdkafka::settings::Settings;
+use crate::values::Outgoing;
 
 mod error;
 

@@ -9,7 +9,9 @@ use livesession_formats::changelog;
 use livesession_formats::notification::Rules;
 use livesession_grouping as grouping;
 use livesession_grouping::time::Millis;
-use livesession_kafka::{Apply, ErrorCounts, KnownEnds, LogEnds, Outgoing, Record, consumer, restore, transaction};
+use livesession_kafka::{
+    Apply, ErrorCounts, KnownEnds, LogEnds, Outgoing, Record, RestoreProgress, Restored, consumer, restore, transaction,
+};
 
 /// A broker of one input partition. Notes what it is asked to do.
 #[derive(Default)]
@@ -90,14 +92,14 @@ impl Broker for Scripted {
         Ok(())
     }
 
-    fn step_restore(&self, _budget: Duration, apply: &mut Apply<'_>) -> Result<restore::Progress, restore::Error> {
+    fn step_restore(&self, _budget: Duration, apply: &mut Apply<'_>) -> Result<RestoreProgress, restore::Error> {
         self.slices.update(|slices| slices + 1);
         let (log, committed) = &self.changelog;
         let restore = |partition| {
             log.iter().for_each(|(key, value)| apply(partition, key.as_bytes(), value.as_deref()));
-            restore::Restored { partition, committed: committed.get(), records: log.len() as u64 }
+            Restored { partition, committed: committed.get(), records: log.len() as u64 }
         };
-        Ok(restore::Progress { restored: self.restoring.take().into_iter().map(restore).collect(), remaining: 0 })
+        Ok(RestoreProgress { restored: self.restoring.take().into_iter().map(restore).collect(), remaining: 0 })
     }
 
     fn begin(&self) -> Result<(), transaction::Error> {

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use livesession_kafka::consumer::Consumer;
-use livesession_kafka::restore::{Error, Probe, Progress, Restore, Restored};
+use livesession_kafka::log_ends::Probe;
+use livesession_kafka::restore::{Error, Restore};
 use livesession_kafka::transaction::Transactions;
-use livesession_kafka::{Broker as _, Client};
+use livesession_kafka::{Broker as _, Client, RestoreProgress, Restored};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
@@ -56,7 +57,10 @@ fn finish(client: &Client, count: usize) -> (Vec<Restored>, BTreeMap<i32, Vec<St
         restored.len() == count
     }));
     restored.sort_by_key(|restored| restored.partition);
-    assert_eq!(client.step_restore(SLICE, &mut |_, _, _| panic!("nothing is under way")).unwrap(), Progress::default());
+    assert_eq!(
+        client.step_restore(SLICE, &mut |_, _, _| panic!("nothing is under way")).unwrap(),
+        RestoreProgress::default()
+    );
     (restored, applied)
 }
 
@@ -154,7 +158,7 @@ fn open_tail(broker: &Broker) {
     }
     assert_eq!(applied, 1);
     let waiting = client.step_restore(SLICE, &mut |_, _, _| ()).unwrap();
-    assert_eq!(waiting, Progress { restored: vec![], remaining: 1 });
+    assert_eq!(waiting, RestoreProgress { restored: vec![], remaining: 1 });
     other.abort().unwrap();
     let (restored, applied) = finish(&client, 1);
     assert_eq!(restored, [Restored { partition: 0, committed: Some(1), records: 1 }]);
@@ -236,7 +240,8 @@ fn dropped(broker: &Broker) {
     let world = World::new(broker, 1);
     let client = world.connect("a");
     client.begin_restore(0).unwrap();
-    let is_restored = || client.step_restore(SLICE, &mut |_, _, _| panic!("not ours")).unwrap() != Progress::default();
+    let is_restored =
+        || client.step_restore(SLICE, &mut |_, _, _| panic!("not ours")).unwrap() != RestoreProgress::default();
     assert!(!wait_until(Duration::from_secs(2), is_restored));
 }
 
@@ -290,7 +295,7 @@ fn undecided_offset(broker: &Broker) {
     client.begin_restore(0).unwrap();
     for _ in 0..2 {
         let progress = client.step_restore(SLICE, &mut |_, _, _| panic!("asked for the log end too early")).unwrap();
-        assert_eq!(progress, Progress::default());
+        assert_eq!(progress, RestoreProgress::default());
     }
     commit(&producer);
     let (restored, _) = finish(&client, 1);

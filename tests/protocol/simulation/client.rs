@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use livesession_kafka::{
-    Apply, Broker, Cause, ErrorCounts, Input, LogEnds, Outgoing, Record, consumer, restore, transaction,
+    Apply, Broker, Cause, ErrorCounts, Input, LogEnds, Outgoing, Record, RestoreProgress, Restored, consumer, restore,
+    transaction,
 };
 
 use super::cluster::{Place, ProducerRefusal, Request, Written};
@@ -239,7 +240,7 @@ impl<'a> Client<'a> {
     }
 
     /// Reads a few records of the changelog of one partition. Returns it when it is done.
-    fn read_changelog(&self, partition: i32, apply: &mut Apply<'_>) -> Option<restore::Restored> {
+    fn read_changelog(&self, partition: i32, apply: &mut Apply<'_>) -> Option<Restored> {
         let world = self.world();
         let state = &mut *self.state.borrow_mut();
         let entry = state.restores.get_mut(&partition)?;
@@ -247,7 +248,7 @@ impl<'a> Client<'a> {
         for _ in 0..=world.chance.below(20) {
             if *next >= *end {
                 let committed = if self.is(Weakness::MarkerUnchecked) { *marker } else { *committed };
-                let restored = restore::Restored { partition, committed, records: *records };
+                let restored = Restored { partition, committed, records: *records };
                 state.restores.remove(&partition);
                 return Some(restored);
             }

@@ -28,7 +28,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::librdkafka::native;
-use crate::{ErrorCounts, KnownEnds};
+use crate::values::{ErrorCounts, KnownEnds};
 
 /// What all clients of one worker reported.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use rdkafka::error::KafkaResult;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
 
-use crate::Cause;
+use crate::values::Cause;
 
 /// How long a record may take to this broker, which is a thread of the same process.
 const DELIVERY: Duration = Duration::from_secs(5);

@@ -10,81 +10,43 @@
 
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::time::Duration;
-use std::{fmt, ptr, slice};
+use std::{ptr, slice};
 
 use rdkafka::bindings as rdsys;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{BaseProducer, PARTITION_UA, Producer, ProducerContext};
 use rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR as NO_ERROR;
 use rdsys::rd_kafka_vtype_t as vtype;
 
-use crate::librdkafka::record::{Header, Outgoing};
+use crate::values::{Header, Outgoing};
 
-/// A message that librdkafka holds and lends.
-pub struct Message<'a>(BorrowedMessage<'a>);
-
-impl<'a> Message<'a> {
-    pub fn new(message: BorrowedMessage<'a>) -> Message<'a> {
-        Message(message)
+/// Returns the headers of a message in their order.
+pub fn headers<'m>(message: &'m BorrowedMessage<'_>) -> Vec<Header<'m>> {
+    let mut headers = ptr::null_mut();
+    // SAFETY: the message outlives the call; on success librdkafka sets the pointer to a list that the message keeps.
+    let error = unsafe { rdsys::rd_kafka_message_headers(message.ptr(), &mut headers) };
+    if error != NO_ERROR {
+        // `NOENT`: the record has none.
+        return Vec::new();
     }
-
-    pub fn partition(&self) -> i32 {
-        self.0.partition()
-    }
-
-    pub fn offset(&self) -> i64 {
-        self.0.offset()
-    }
-
-    pub fn timestamp(&self) -> Option<i64> {
-        self.0.timestamp().to_millis()
-    }
-
-    pub fn key(&self) -> Option<&[u8]> {
-        self.0.key()
-    }
-
-    pub fn value(&self) -> Option<&[u8]> {
-        self.0.payload()
-    }
-
-    /// Returns the headers in their order.
-    pub fn headers(&self) -> Vec<Header<'_>> {
-        let mut headers = ptr::null_mut();
-        // SAFETY: the message is valid as long as `self`; on success librdkafka gives a list that the message keeps.
-        let error = unsafe { rdsys::rd_kafka_message_headers(self.0.ptr(), &mut headers) };
-        if error != NO_ERROR {
-            // `NOENT`: the record has none.
-            return Vec::new();
-        }
-        // SAFETY: the list is the message's and lives as long as it.
-        let count = unsafe { rdsys::rd_kafka_header_cnt(headers) };
-        (0..count).map_while(|index| self.header(headers, index)).collect()
-    }
-
-    /// Returns the header at `index` of the message's own list, or `None` beyond its end.
-    fn header(&self, headers: *const rdsys::rd_kafka_headers_t, index: usize) -> Option<Header<'_>> {
+    // SAFETY: the list is the message's and lives as long as the message.
+    let count = unsafe { rdsys::rd_kafka_header_cnt(headers) };
+    let header = |index| -> Option<Header<'m>> {
         let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
         // SAFETY: the list is the message's; the out pointers are valid, and set on success.
         let error = unsafe { rdsys::rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size) };
         if error != NO_ERROR {
             return None;
         }
-        // SAFETY: a name ends in NUL and lives in the list, which lives as long as `self`.
+        // SAFETY: a name ends in NUL and lives in the list, which lives for `'m`.
         let name = unsafe { CStr::from_ptr(name) }.to_bytes();
         // SAFETY: a value that is not null has `size` bytes in the same list.
         let value = (!value.is_null()).then(|| unsafe { slice::from_raw_parts(value.cast::<u8>(), size) });
         Some((name, value))
-    }
-}
-
-impl fmt::Debug for Message<'_> {
-    /// Writes where the record is, never what it says: push URLs carry secrets.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Message({}/{})", self.partition(), self.offset())
-    }
+    };
+    (0..count).map_while(header).collect()
 }
 
 /// A member of the group as the coordinator knows it.

@@ -1,9 +1,23 @@
 //! librdkafka's properties as an operator may write them: which are ours, which are secret, how a file holds them.
 
-use crate::librdkafka::settings::Problem;
-
 /// A librdkafka property: name, value.
 pub type Property = (String, String);
+
+/// What is wrong with a setting.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {problem}")]
+pub struct Problem {
+    /// A field of [`Settings`], or the name of a property.
+    pub setting: String,
+    /// For people; never holds a password.
+    pub problem: String,
+}
+
+impl Problem {
+    pub(crate) fn new(setting: &str, problem: String) -> Problem {
+        Problem { setting: setting.to_owned(), problem }
+    }
+}
 
 /// Properties that cannot be set by hand, with the reason.
 pub(crate) const PROTECTED: &[(&str, &str)] = &[

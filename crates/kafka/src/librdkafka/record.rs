@@ -6,13 +6,14 @@
 //! Header names are bytes, although the protocol says UTF-8: a producer can write anything, and a record that cannot even
 //! be dead-lettered would stop its partition for ever.
 
-use crate::librdkafka::native;
+use std::fmt;
 
-/// A header: its name, and its value unless that is null.
-pub type Header<'a> = (&'a [u8], Option<&'a [u8]>);
+use rdkafka::message::{BorrowedMessage, Message as _};
+
+use crate::librdkafka::native;
+use crate::values::Header;
 
 /// A record of the input.
-#[derive(Debug)]
 pub struct Record<'a> {
     bytes: Bytes<'a>,
     partition: i32,
@@ -21,9 +22,8 @@ pub struct Record<'a> {
 }
 
 /// Where the bytes of a record are.
-#[derive(Debug)]
 enum Bytes<'a> {
-    Message(native::Message<'a>),
+    Message(BorrowedMessage<'a>),
     Parts { key: Option<&'a [u8]>, value: Option<&'a [u8]>, headers: Vec<Header<'a>> },
 }
 
@@ -39,8 +39,8 @@ impl<'a> Record<'a> {
     }
 
     /// Returns the record that librdkafka's message holds.
-    pub(crate) fn from_message(message: native::Message<'a>) -> Record<'a> {
-        let (partition, offset, timestamp) = (message.partition(), message.offset(), message.timestamp());
+    pub(crate) fn from_message(message: BorrowedMessage<'a>) -> Record<'a> {
+        let (partition, offset, timestamp) = (message.partition(), message.offset(), message.timestamp().to_millis());
         Record { bytes: Bytes::Message(message), partition, offset, timestamp }
     }
 
@@ -68,7 +68,7 @@ impl<'a> Record<'a> {
     /// Returns the value, `None` if it is null.
     pub fn value(&self) -> Option<&[u8]> {
         match &self.bytes {
-            Bytes::Message(message) => message.value(),
+            Bytes::Message(message) => message.payload(),
             Bytes::Parts { value, .. } => *value,
         }
     }
@@ -76,22 +76,15 @@ impl<'a> Record<'a> {
     /// Returns the headers in their order, names repeated as they came.
     pub fn headers(&self) -> Vec<Header<'_>> {
         match &self.bytes {
-            Bytes::Message(message) => message.headers(),
+            Bytes::Message(message) => native::headers(message),
             Bytes::Parts { headers, .. } => headers.clone(),
         }
     }
 }
 
-/// A record to be produced in a transaction.
-#[derive(Clone, Copy, Debug)]
-pub struct Outgoing<'a> {
-    pub topic: &'a str,
-    /// `None`: chosen by the key, as Java's default partitioner does.
-    pub partition: Option<i32>,
-    pub key: Option<&'a [u8]>,
-    /// `None`: a null, which deletes the key in a compacted topic.
-    pub value: Option<&'a [u8]>,
-    pub headers: &'a [Header<'a>],
-    /// Kafka timestamp in ms; `None`: the time of sending.
-    pub timestamp: Option<i64>,
+impl fmt::Debug for Record<'_> {
+    /// Writes where the record is, never its bytes: push URLs carry secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Record({}/{})", self.partition, self.offset)
+    }
 }

@@ -22,7 +22,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::BaseProducer;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::librdkafka::properties::{Property, SECRET, protected};
+use crate::librdkafka::properties::{Problem, Property, SECRET, protected};
 
 /// What the clients of one worker need to know.
 #[derive(Clone)]
@@ -55,12 +55,6 @@ pub struct Settings {
     pub producer_properties: Vec<Property>,
 }
 
-impl Problem {
-    pub(crate) fn new(setting: &str, problem: String) -> Problem {
-        Problem { setting: setting.to_owned(), problem }
-    }
-}
-
 /// How to talk to a broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SecurityProtocol {
@@ -69,16 +63,6 @@ pub enum SecurityProtocol {
     Ssl,
     SaslPlaintext,
     SaslSsl,
-}
-
-/// What is wrong with a setting.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{setting}: {problem}")]
-pub struct Problem {
-    /// A field of [`Settings`], or the name of a property.
-    pub setting: String,
-    /// For people; never holds a password.
-    pub problem: String,
 }
 
 /// librdkafka's own defaults, which the limit for a suspicious commit follows.

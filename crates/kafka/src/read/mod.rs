@@ -1,4 +1,5 @@
 //! Readers of whole topics, outside of any group.
 
+pub mod log_ends;
 pub mod scan;
 pub mod tail;

@@ -15,9 +15,9 @@ use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::librdkafka::context::{PlainContext, Reports, is_refusal};
-use crate::librdkafka::native;
+use crate::librdkafka::record::Record;
 use crate::librdkafka::settings::Settings;
-use crate::{Cause, LogEnds, Record};
+use crate::values::{Cause, LogEnds};
 
 /// How long one look for the next record takes at most.
 const SLICE: Duration = Duration::from_millis(100);
@@ -149,7 +149,7 @@ impl Scan {
                     stretch.next = message.offset() + 1;
                     stretch.moved = Instant::now();
                     if message.offset() < stretch.end {
-                        return Ok(Some(Record::from_message(native::Message::new(message))));
+                        return Ok(Some(Record::from_message(message)));
                     }
                 }
                 // The end was committed when it was asked for, so what comes before it has been read. The log may end in

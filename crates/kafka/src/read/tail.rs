@@ -28,8 +28,8 @@ use crate::librdkafka::context::{PlainContext, Reports, is_refusal};
 use crate::librdkafka::native::{self, TopicDescription};
 use crate::librdkafka::record::Record;
 use crate::librdkafka::settings::Settings;
-use crate::restore::Probe;
-use crate::{Cause, ErrorCounts, LogEnds};
+use crate::read::log_ends::Probe;
+use crate::values::{Cause, ErrorCounts, LogEnds};
 
 /// Tells what to do when a topic could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -147,7 +147,7 @@ impl Tail {
             match self.reader.poll(remaining) {
                 Some(Ok(message)) => {
                     let mut next = self.next.borrow_mut();
-                    let record = Record::from_message(native::Message::new(message));
+                    let record = Record::from_message(message);
                     if let Some(next) = next.get_mut(&record.partition())
                         && record.offset() >= *next
                     {

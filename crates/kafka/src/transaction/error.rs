@@ -2,10 +2,10 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use crate::Cause;
 #[cfg(debug_assertions)]
 use crate::fault::failpoint;
 use crate::librdkafka::context::is_refusal;
+use crate::values::Cause;
 
 /// Tells the worker what to do when a step of a transaction did not succeed.
 ///

@@ -88,7 +88,7 @@ impl Broker for Client<'_> {
         Ok(())
     }
 
-    fn step_restore(&self, _budget: Duration, apply: &mut Apply<'_>) -> Result<restore::Progress, restore::Error> {
+    fn step_restore(&self, _budget: Duration, apply: &mut Apply<'_>) -> Result<RestoreProgress, restore::Error> {
         let failed = || restore::Error::Rebuild { source: gone() };
         let mut restored = Vec::new();
         let partitions: Vec<i32> = self.state.borrow().restores.keys().copied().collect();
@@ -110,7 +110,7 @@ impl Broker for Client<'_> {
             }
         }
         self.trace(|| format!("restored {restored:?}"));
-        if self.survives("restored") { Ok(restore::Progress { restored, remaining: 0 }) } else { Err(failed()) }
+        if self.survives("restored") { Ok(RestoreProgress { restored, remaining: 0 }) } else { Err(failed()) }
     }
 
     fn begin(&self) -> Result<(), transaction::Error> {
