@@ -20,7 +20,7 @@ use livesession_formats::session::record;
 use livesession_grouping as grouping;
 use livesession_grouping::Policy;
 use livesession_grouping::time::{Millis, Timestamp};
-use livesession_kafka::client::Client;
+use livesession_kafka::Client;
 use livesession_kafka::settings::Settings as KafkaSettings;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};

@@ -20,7 +20,7 @@ use livesession::worker::{Now, Worker};
 use livesession_formats::notification::{Decoder, KeyParts, Rules};
 use livesession_grouping::Policy;
 use livesession_grouping::time::Timestamp;
-use livesession_kafka::client::Client;
+use livesession_kafka::Client;
 use livesession_kafka::settings::Settings as KafkaSettings;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use livesession::clock;
 use livesession::metrics::Metrics;
 use livesession::worker::{Now, Worker};
-use livesession_kafka::client::Client;
+use livesession_kafka::Client;
 use livesession_kafka::settings::Settings as KafkaSettings;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};

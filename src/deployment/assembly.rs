@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing::info;
 
 use super::check::{self, topics_failure};
-use super::clients::{self, admin_failure};
+use super::clients::{self, read_failure};
 use super::indexing::{self, Indexing};
 use super::settings::Deployment;
 use super::state;
@@ -28,7 +28,7 @@ const STARTUP: Duration = Duration::from_secs(30);
 /// As those of [`check::check_topics`], [`state::problems`] and [`indexing::check_file`].
 pub fn workers(deployment: &Deployment) -> Result<Service, Failure> {
     let config = deployment.config();
-    let admin = Admin::new(&clients::settings(deployment, 0)?, STARTUP).map_err(admin_failure)?;
+    let admin = Admin::new(&clients::settings(deployment, 0)?, STARTUP).map_err(read_failure)?;
     let facts = check::check_topics(config, &admin)?;
     drop(admin);
     let problems = state::problems(deployment)?;

@@ -24,7 +24,8 @@ use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::text;
 use livesession_formats::dead_letter;
-use livesession_kafka::admin::{self, Admin, Topic};
+use livesession_kafka::ReadError;
+use livesession_kafka::admin::{Admin, Topic};
 
 /// What the cluster has of a topic that is needed.
 #[derive(Clone, Debug)]
@@ -56,7 +57,7 @@ impl fmt::Display for Problem {
 /// # Errors
 ///
 /// The first question that was not answered: the next ones would wait as long.
-pub fn look(config: &Config, admin: &Admin) -> Result<Vec<Found>, admin::Error> {
+pub fn look(config: &Config, admin: &Admin) -> Result<Vec<Found>, ReadError> {
     let mut found = Vec::new();
     for (role, name) in names(config) {
         let topic = admin.topic(&name)?;
@@ -195,7 +196,7 @@ impl Checker<'_> {
 /// Exit 69 if nobody answers, 78 if the broker refuses us, and 78 with every problem at once if topics are missing or not
 /// what they have to be.
 pub fn check_topics(config: &Config, admin: &Admin) -> Result<TopicFacts, Failure> {
-    let found = look(config, admin).map_err(clients::admin_failure)?;
+    let found = look(config, admin).map_err(clients::read_failure)?;
     let problems = problems(config, &found);
     if !problems.is_empty() {
         return Err(topics_failure(&problems));

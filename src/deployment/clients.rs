@@ -9,10 +9,9 @@ use std::time::Duration;
 use super::settings::Deployment;
 use crate::config::{self, Loaded, Problem, Problems, Properties, Scope, Sources};
 use crate::exit::{Exit, Failure};
-use livesession_kafka::admin::{self, Admin};
-use livesession_kafka::scan;
+use livesession_kafka::ReadError;
+use livesession_kafka::admin::Admin;
 use livesession_kafka::settings::{SecurityProtocol, Settings, property_problem};
-use livesession_kafka::{Cause, tail};
 
 /// How long each answer of a broker may take for a command that asks about topics, or reads some records.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -113,46 +112,22 @@ pub fn check(deployment: &Deployment) -> Result<(), Failure> {
 ///
 /// As [`settings`], and exit 78 for settings that no client can be created with.
 pub fn connect(deployment: &Deployment) -> Result<Admin, Failure> {
-    Admin::new(&settings(deployment, 0)?, ANSWER_TIMEOUT).map_err(admin_failure)
+    Admin::new(&settings(deployment, 0)?, ANSWER_TIMEOUT).map_err(read_failure)
 }
 
-/// Returns how a command ends that got no answer about topics.
-pub fn admin_failure(error: admin::Error) -> Failure {
-    match error {
-        admin::Error::Away { .. } => unavailable(error),
-        admin::Error::Refused { .. } | admin::Error::Impossible { .. } => rejected(error),
-    }
-}
-
-/// Returns how a command ends that could not read a partition.
-pub fn scan_failure(error: scan::Error) -> Failure {
-    match error {
-        scan::Error::Away { .. } => unavailable(error),
-        scan::Error::Refused { .. } => rejected(error),
-        scan::Error::Gone { .. } => {
-            Failure::caused_by(Exit::TempFail, "records were deleted before they were read: run it again", error)
+/// Returns how a command ends that could not read, describe or create a topic.
+pub fn read_failure(error: ReadError) -> Failure {
+    let (exit, text) = match &error {
+        ReadError::Unavailable { .. } => (Exit::Unavailable, "Kafka did not answer"),
+        ReadError::Refused { .. } | ReadError::Rejected { .. } | ReadError::UnknownTopic { .. } => {
+            (Exit::Config, "Kafka rejected the request")
         }
-    }
-}
-
-/// Returns how a command ends that could not learn what a topic is.
-pub fn tail_failure(error: tail::Error) -> Failure {
-    match error {
-        tail::Error::Away { .. } => unavailable(error),
-        tail::Error::Missing { .. } | tail::Error::Refused { .. } => rejected(error),
-        tail::Error::Moved { .. } => {
-            Failure::caused_by(Exit::TempFail, "records were deleted before they were read: run it again", error)
+        ReadError::OffsetOutOfRange { .. } => {
+            (Exit::TempFail, "records were deleted before they were read: run it again")
         }
-        tail::Error::Rebuild { .. } => Failure::caused_by(Exit::Software, "the Kafka client is unusable", error),
-    }
-}
-
-fn unavailable(error: impl Into<Cause>) -> Failure {
-    Failure::caused_by(Exit::Unavailable, "Kafka did not answer", error)
-}
-
-fn rejected(error: impl Into<Cause>) -> Failure {
-    Failure::caused_by(Exit::Config, "Kafka rejected the request", error)
+        ReadError::Rebuild { .. } => (Exit::Software, "the Kafka client is unusable"),
+    };
+    Failure::caused_by(exit, text, error)
 }
 
 /// Returns the name of this host, by which a worker finds its own transactions again after a restart.

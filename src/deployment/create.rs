@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::check::{self, Found, max_message_bytes, topics_failure};
-use super::clients::{self, ANSWER_TIMEOUT, admin_failure};
+use super::clients::{self, ANSWER_TIMEOUT, read_failure};
 use super::settings::Deployment;
 use super::topics::{self, DEFAULT_MAX_MESSAGE_BYTES, InputFacts};
 use crate::clock;
@@ -40,7 +40,7 @@ pub enum TopicOutcome {
 ///
 /// # Errors
 ///
-/// As those of [`clients::admin_failure`]; exit 78 if the input does not exist.
+/// As those of [`clients::read_failure`]; exit 78 if the input does not exist.
 pub fn plan(deployment: &Deployment, shape: Shape) -> Result<Vec<NewTopicSettings>, Failure> {
     let input = match shape.partitions {
         Some(partitions) => InputFacts { partitions, max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES },
@@ -53,7 +53,7 @@ pub fn plan(deployment: &Deployment, shape: Shape) -> Result<Vec<NewTopicSetting
 ///
 /// # Errors
 ///
-/// As those of [`clients::admin_failure`]; exit 78 if a worker would not start; that of `tell`.
+/// As those of [`clients::read_failure`]; exit 78 if a worker would not start; that of `tell`.
 pub fn create(
     deployment: &Deployment,
     shape: Shape,
@@ -61,7 +61,7 @@ pub fn create(
 ) -> Result<(), Failure> {
     let admin = clients::connect(deployment)?;
     for topic in &wanted(deployment, &admin, shape)? {
-        match admin.create(topic).map_err(admin_failure)? {
+        match admin.create(topic).map_err(read_failure)? {
             Creation::Created => tell(topic, TopicOutcome::Created)?,
             Creation::Existed => tell(topic, TopicOutcome::Exists)?,
         }
@@ -69,7 +69,7 @@ pub fn create(
     // Brokers hear of a new topic a moment later than the controller.
     let deadline = clock::instant() + ANSWER_TIMEOUT;
     loop {
-        let found = check::look(deployment.config(), &admin).map_err(admin_failure)?;
+        let found = check::look(deployment.config(), &admin).map_err(read_failure)?;
         if found.iter().all(|entry| entry.topic.is_some()) || clock::instant() >= deadline {
             return refuse_problems(deployment, &found);
         }
@@ -89,7 +89,7 @@ pub fn rehearse(
 ) -> Result<(), Failure> {
     let admin = clients::connect(deployment)?;
     let topics = wanted(deployment, &admin, shape)?;
-    let mut found = check::look(deployment.config(), &admin).map_err(admin_failure)?;
+    let mut found = check::look(deployment.config(), &admin).map_err(read_failure)?;
     for topic in &topics {
         let exists = found.iter().any(|entry| entry.name == topic.name && entry.topic.is_some());
         tell(topic, if exists { TopicOutcome::Exists } else { TopicOutcome::WouldCreate })?;
@@ -107,7 +107,7 @@ fn wanted(deployment: &Deployment, admin: &Admin, shape: Shape) -> Result<Vec<Ne
 /// Returns what the input is like, or is going to be like.
 fn input_facts(deployment: &Deployment, admin: &Admin, shape: Shape) -> Result<InputFacts, Failure> {
     let name = &deployment.topics().input;
-    let found = admin.topic(name).map_err(admin_failure)?;
+    let found = admin.topic(name).map_err(read_failure)?;
     match (found, shape.partitions) {
         (Some(topic), Some(asked)) if topic.partitions != asked => Err(Failure::new(
             Exit::Config,

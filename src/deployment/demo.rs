@@ -16,11 +16,10 @@ use crate::exit::{Exit, Failure};
 use crate::worker::{self, Now, Worker};
 use livesession_formats::dead_letter;
 use livesession_grouping::time::{Millis, Timestamp};
-use livesession_kafka::client::Client;
 use livesession_kafka::in_process::InProcess;
 use livesession_kafka::settings::Settings as KafkaSettings;
 use livesession_kafka::tail::Tail;
-use livesession_kafka::{Cause, Header, Record};
+use livesession_kafka::{Cause, Client, Header, Record};
 
 /// How long the play goes on after its last session could close.
 const AFTER: Millis = Millis::from_secs(20 * 60);

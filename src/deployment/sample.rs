@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use super::capacity::{Rate, estimate};
 use super::check::{self, Problem};
-use super::clients::{self, ANSWER_TIMEOUT, scan_failure};
+use super::clients::{self, ANSWER_TIMEOUT, read_failure};
 use super::settings::Deployment;
 use super::state;
 use super::topics::Role;
@@ -26,7 +26,8 @@ use crate::exit::Failure;
 use crate::text::count;
 use livesession_formats::notification::{Decoder, Notification, Reason};
 use livesession_grouping::time::Timestamp;
-use livesession_kafka::scan::{self, Scan};
+use livesession_kafka::ReadError;
+use livesession_kafka::scan::Scan;
 
 /// How many of the input's newest records are looked at, over all partitions.
 const SAMPLE: i64 = 1_000;
@@ -40,7 +41,7 @@ const FEWEST_OF_A_PARTITION: i64 = 10;
 /// Exit 69 if nobody answers, 78 with every problem at once if there is any; that of `tell`.
 pub fn check_online(deployment: &Deployment, mut tell: impl FnMut(&str) -> Result<(), Failure>) -> Result<(), Failure> {
     let config = deployment.config();
-    let found = check::look(config, &clients::connect(deployment)?).map_err(clients::admin_failure)?;
+    let found = check::look(config, &clients::connect(deployment)?).map_err(read_failure)?;
     let mut problems = check::problems(config, &found);
     for entry in &found {
         if let Some(topic) = &entry.topic {
@@ -100,13 +101,13 @@ struct Sample {
 
 /// Reads the newest records of the input.
 fn sample(deployment: &Deployment, partitions: u32) -> Result<Sample, Failure> {
-    let scan = Scan::new(&clients::settings(deployment, 0)?, ANSWER_TIMEOUT).map_err(scan_failure)?;
+    let scan = Scan::new(&clients::settings(deployment, 0)?, ANSWER_TIMEOUT).map_err(read_failure)?;
     let input = deployment.topics().input.as_str();
     let share = (SAMPLE / i64::from(partitions.max(1))).max(FEWEST_OF_A_PARTITION);
     let mut decoder = Decoder::new(deployment.rules());
     let mut sample = Sample::default();
     for partition in 0..i32::try_from(partitions).unwrap_or(i32::MAX) {
-        sample.read(&scan, &mut decoder, (input, partition), share).map_err(scan_failure)?;
+        sample.read(&scan, &mut decoder, (input, partition), share).map_err(read_failure)?;
     }
     Ok(sample)
 }
@@ -119,7 +120,7 @@ impl Sample {
         decoder: &mut Decoder,
         (topic, partition): (&str, i32),
         share: i64,
-    ) -> Result<(), scan::Error> {
+    ) -> Result<(), ReadError> {
         let ends = scan.ends(topic, partition)?;
         scan.begin(topic, partition, ends.start.max(ends.end - share), ends.end)?;
         let mut rate = Rate::default();

@@ -6,7 +6,7 @@
 use std::collections::btree_map::BTreeMap;
 use std::time::Duration;
 
-use super::clients::{self, scan_failure, tail_failure};
+use super::clients::{self, read_failure};
 use super::settings::Deployment;
 use crate::exit::Failure;
 use crate::indexer::Read;
@@ -30,14 +30,14 @@ impl Topic {
     ///
     /// # Errors
     ///
-    /// As those of [`clients::tail_failure`] and [`clients::scan_failure`].
+    /// As those of [`clients::read_failure`].
     pub fn open(deployment: &Deployment, name: &str) -> Result<Topic, Failure> {
         let kafka = clients::settings(deployment, 0)?;
-        let description = Tail::new(&kafka, name).and_then(|tail| tail.describe(PATIENCE)).map_err(tail_failure)?;
-        let scan = Scan::new(&kafka, PATIENCE).map_err(scan_failure)?;
+        let description = Tail::new(&kafka, name).and_then(|tail| tail.describe(PATIENCE)).map_err(read_failure)?;
+        let scan = Scan::new(&kafka, PATIENCE).map_err(read_failure)?;
         let mut ends = BTreeMap::new();
         for partition in 0..description.partitions {
-            ends.insert(partition, scan.ends(name, partition).map_err(scan_failure)?);
+            ends.insert(partition, scan.ends(name, partition).map_err(read_failure)?);
         }
         Ok(Topic { name: name.to_owned(), id: description.id, ends, scan })
     }
@@ -49,12 +49,12 @@ impl Topic {
 
     /// Begins to read a partition from `from` to before `end`.
     pub fn begin(&self, partition: i32, from: i64, end: i64) -> Result<(), Failure> {
-        self.scan.begin(&self.name, partition, from, end).map_err(scan_failure)
+        self.scan.begin(&self.name, partition, from, end).map_err(read_failure)
     }
 
     /// Hands the next record to `each`; returns `None` at the end.
     pub fn next<T>(&self, each: impl FnOnce(Read<'_>, Option<&[u8]>) -> T) -> Result<Option<T>, Failure> {
-        let Some(record) = self.scan.next().map_err(scan_failure)? else { return Ok(None) };
+        let Some(record) = self.scan.next().map_err(read_failure)? else { return Ok(None) };
         let read = Read { partition: record.partition(), offset: record.offset(), value: record.value() };
         Ok(Some(each(read, record.key())))
     }

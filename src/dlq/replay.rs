@@ -20,7 +20,7 @@ use super::replayed::{Ledger, MAX_NOTE_BYTES};
 use super::topic::{count_partitions, ledgers, read_notes, replay_settings, stretch};
 use crate::clock;
 use crate::deployment::Deployment;
-use crate::deployment::clients::{ANSWER_TIMEOUT, scan_failure};
+use crate::deployment::clients::{ANSWER_TIMEOUT, read_failure};
 use crate::exit::{Exit, Failure};
 use crate::worker::Topics;
 use livesession_formats::dead_letter;
@@ -28,7 +28,7 @@ use livesession_formats::notification::Reason;
 use livesession_grouping::time::Timestamp;
 use livesession_kafka::replay::{self, Replay};
 use livesession_kafka::scan::Scan;
-use livesession_kafka::{Outgoing, Record, transaction};
+use livesession_kafka::{Outgoing, Record, TransactionError};
 
 /// A transaction that has sent as many letters, or bytes, is committed.
 const BATCH_LETTERS: usize = 500;
@@ -90,7 +90,7 @@ pub fn replay(deployment: &Deployment, request: &Request, progress: impl FnMut(i
         progress,
     };
     let ended = if request.dry_run {
-        let scan = Scan::new(&settings, ANSWER_TIMEOUT).map_err(scan_failure)?;
+        let scan = Scan::new(&settings, ANSWER_TIMEOUT).map_err(read_failure)?;
         let notes = read_notes(&scan, topic, partitions)?;
         pass.run(&scan, None, notes)
     } else {
@@ -161,11 +161,11 @@ impl<P: FnMut(i32, i64)> Pass<'_, P> {
         mut ledger: Ledger,
     ) -> Result<(), Failure> {
         let (from, end) = stretch(scan, self.topic, partition, self.since)?;
-        ledger.forget_below(scan.ends(self.topic, partition).map_err(scan_failure)?.start);
+        ledger.forget_below(scan.ends(self.topic, partition).map_err(read_failure)?.start);
         self.check_note(partition, &ledger, from, end)?;
-        scan.begin(self.topic, partition, from, end).map_err(scan_failure)?;
+        scan.begin(self.topic, partition, from, end).map_err(read_failure)?;
         let mut batch = Batch::default();
-        while let Some(record) = scan.next().map_err(scan_failure)? {
+        while let Some(record) = scan.next().map_err(read_failure)? {
             (self.progress)(partition, record.offset());
             let letter = Letter::read(&record, &ledger);
             let outcome = self.outcome(&letter);
@@ -291,10 +291,10 @@ impl<P: FnMut(i32, i64)> Pass<'_, P> {
 
 /// Returns how a replay ends that could not go on; what was committed before stays.
 fn replay_failure(error: replay::Error) -> Failure {
-    use transaction::Error as Write;
+    use TransactionError as Write;
     const TAKEN: &str = "another replay of this application has taken over";
     let (exit, text) = match error {
-        replay::Error::Read(error) => return scan_failure(error),
+        replay::Error::Read(error) => return read_failure(error),
         replay::Error::Taken { .. } => (Exit::Config, TAKEN),
         replay::Error::Write(Write::Abort { .. }) => {
             (Exit::TempFail, "could not replay: run it again, nothing is sent twice")

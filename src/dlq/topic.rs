@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::record::Letter;
 use super::replayed::Ledger;
 use crate::deployment::Deployment;
-use crate::deployment::clients::{self, ANSWER_TIMEOUT, admin_failure, scan_failure};
+use crate::deployment::clients::{self, ANSWER_TIMEOUT, read_failure};
 use crate::exit::{Exit, Failure};
 use livesession_formats::kcat;
 use livesession_formats::notification::Reason;
@@ -26,11 +26,11 @@ impl DeadLetterTopic {
     ///
     /// # Errors
     ///
-    /// As those of [`admin_failure`] and [`scan_failure`]; exit 78 if there is no such topic.
+    /// As those of [`read_failure`]; exit 78 if there is no such topic.
     pub fn open(deployment: &Deployment) -> Result<DeadLetterTopic, Failure> {
         let name = deployment.topics().dead_letter.clone();
         let partitions = count_partitions(deployment, &name, "topics.dead_letter")?;
-        let scan = Scan::new(&replay_settings(deployment)?, ANSWER_TIMEOUT).map_err(scan_failure)?;
+        let scan = Scan::new(&replay_settings(deployment)?, ANSWER_TIMEOUT).map_err(read_failure)?;
         Ok(DeadLetterTopic { name, partitions, scan })
     }
 
@@ -42,7 +42,7 @@ impl DeadLetterTopic {
     ///
     /// # Errors
     ///
-    /// As those of [`scan_failure`]; exit 78 if what has been replayed cannot be read.
+    /// As those of [`read_failure`]; exit 78 if what has been replayed cannot be read.
     pub fn each(
         &self,
         reasons: &[Reason],
@@ -54,8 +54,8 @@ impl DeadLetterTopic {
         let ledgers = ledgers(&self.name, read_notes(scan, &self.name, self.partitions)?)?;
         for (partition, ledger) in &ledgers {
             let (from, end) = stretch(scan, &self.name, *partition, since)?;
-            scan.begin(&self.name, *partition, from, end).map_err(scan_failure)?;
-            while let Some(record) = scan.next().map_err(scan_failure)? {
+            scan.begin(&self.name, *partition, from, end).map_err(read_failure)?;
+            while let Some(record) = scan.next().map_err(read_failure)? {
                 progress(*partition, record.offset());
                 let letter = Letter::read(&record, ledger);
                 if reasons.is_empty() || letter.reason.is_some_and(|reason| reasons.contains(&reason)) {
@@ -70,17 +70,17 @@ impl DeadLetterTopic {
     ///
     /// # Errors
     ///
-    /// As those of [`scan_failure`].
+    /// As those of [`read_failure`].
     pub fn find(&self, partition: i32, offset: i64) -> Result<Option<Vec<u8>>, Failure> {
         if !(0..self.partitions).contains(&partition) {
             return Ok(None);
         }
-        let ends = self.scan.ends(&self.name, partition).map_err(scan_failure)?;
+        let ends = self.scan.ends(&self.name, partition).map_err(read_failure)?;
         if !(ends.start..ends.end).contains(&offset) {
             return Ok(None);
         }
-        self.scan.begin(&self.name, partition, offset, offset + 1).map_err(scan_failure)?;
-        let record = self.scan.next().map_err(scan_failure)?;
+        self.scan.begin(&self.name, partition, offset, offset + 1).map_err(read_failure)?;
+        let record = self.scan.next().map_err(read_failure)?;
         Ok(record.map(|record| line(&self.name, &record)))
     }
 }
@@ -95,7 +95,7 @@ fn line(topic: &str, record: &Record<'_>) -> Vec<u8> {
 
 /// Returns how many partitions a topic has, which has to exist.
 pub(super) fn count_partitions(deployment: &Deployment, name: &str, setting: &str) -> Result<i32, Failure> {
-    let found = clients::connect(deployment)?.topic(name).map_err(admin_failure)?;
+    let found = clients::connect(deployment)?.topic(name).map_err(read_failure)?;
     let missing = || {
         let text = format!("topic {name} ({setting}) does not exist: correct it, or run livesession topics create");
         Failure::new(Exit::Config, text)
@@ -134,7 +134,7 @@ pub(super) fn ledgers(
 /// Reads what the group has noted, without joining it.
 pub(super) fn read_notes(scan: &Scan, topic: &str, partitions: i32) -> Result<BTreeMap<i32, String>, Failure> {
     let all: Vec<i32> = (0..partitions).collect();
-    let committed = scan.committed(topic, &all).map_err(scan_failure)?;
+    let committed = scan.committed(topic, &all).map_err(read_failure)?;
     Ok(committed.into_iter().map(|(partition, held)| (partition, held.note)).collect())
 }
 
@@ -145,10 +145,10 @@ pub(super) fn stretch(
     partition: i32,
     since: Option<Timestamp>,
 ) -> Result<(i64, i64), Failure> {
-    let ends = scan.ends(topic, partition).map_err(scan_failure)?;
+    let ends = scan.ends(topic, partition).map_err(read_failure)?;
     let from = match since {
         None => ends.start,
-        Some(time) => scan.offset_at(topic, partition, time.as_ms()).map_err(scan_failure)?.unwrap_or(ends.end),
+        Some(time) => scan.offset_at(topic, partition, time.as_ms()).map_err(read_failure)?.unwrap_or(ends.end),
     };
     Ok((from.max(ends.start), ends.end))
 }

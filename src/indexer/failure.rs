@@ -4,7 +4,7 @@ use super::place::Misfit;
 use crate::exit::{self, Exit};
 use livesession_formats::session;
 use livesession_index as index;
-use livesession_kafka::tail;
+use livesession_kafka::ReadError;
 
 /// Why an indexer ends.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +13,7 @@ pub enum Failure {
     #[error("could not read the sessions topic")]
     Away {
         #[source]
-        source: tail::Error,
+        source: ReadError,
     },
 
     /// A person has to change a password or a permission (exit 78).

@@ -15,8 +15,8 @@ use crate::metrics::{IndexFile, IndexTransaction};
 use livesession_grouping::time::Millis;
 use livesession_index as index;
 use livesession_index::{FileId, Reader, Writer, file_id};
-use livesession_kafka::LogEnds;
-use livesession_kafka::tail::{self, Description, Tail};
+use livesession_kafka::tail::{Description, Tail};
+use livesession_kafka::{LogEnds, ReadError};
 
 /// How long a record waits for others before they are written together.
 const BATCH_TIME: Duration = Duration::from_millis(500);
@@ -51,13 +51,16 @@ impl From<Failure> for End {
     }
 }
 
-impl From<tail::Error> for End {
-    fn from(source: tail::Error) -> End {
+impl From<ReadError> for End {
+    fn from(source: ReadError) -> End {
         match source {
-            tail::Error::Moved { .. } => End::Again { why: "the log has no record at the offset to read" },
-            tail::Error::Refused { reason } => End::Stop(Failure::Refused { reason }),
-            tail::Error::Missing { topic } => End::Stop(Failure::Topic { source: Misfit::Missing { topic } }),
-            tail::Error::Away { .. } | tail::Error::Rebuild { .. } => End::Stop(Failure::Away { source }),
+            ReadError::OffsetOutOfRange { .. } => End::Again { why: "the log has no record at the offset to read" },
+            ReadError::Refused { reason } => End::Stop(Failure::Refused { reason }),
+            ReadError::UnknownTopic { topic } => End::Stop(Failure::Topic { source: Misfit::Missing { topic } }),
+            // A reader creates no topic, so the cluster has none to reject.
+            ReadError::Unavailable { .. } | ReadError::Rebuild { .. } | ReadError::Rejected { .. } => {
+                End::Stop(Failure::Away { source })
+            }
         }
     }
 }
@@ -236,19 +239,19 @@ impl<'a> Life<'a> {
                 return Err(End::Again { why: "the topic has another number of partitions" });
             }
             Ok(_) => self.missing = 0,
-            Err(tail::Error::Missing { .. }) if self.missing + 1 < MISSING_LOOKS => {
+            Err(ReadError::UnknownTopic { .. }) if self.missing + 1 < MISSING_LOOKS => {
                 self.missing += 1;
                 return Ok(());
             }
             // The reader goes on by itself when Kafka is back, and the index answers meanwhile.
-            Err(tail::Error::Away { .. }) => return Ok(()),
+            Err(ReadError::Unavailable { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
         for partition in 0..self.topic.partitions {
             match self.tail.log_ends(partition, ASK.1) {
                 Ok(ends) => self.ends.insert(partition, ends),
                 // The next question would hold up the loop as long.
-                Err(tail::Error::Away { .. } | tail::Error::Missing { .. }) => break,
+                Err(ReadError::Unavailable { .. } | ReadError::UnknownTopic { .. }) => break,
                 Err(error) => return Err(error.into()),
             };
         }

@@ -1,8 +1,8 @@
 //! Why a worker ends, by what is done then.
 
 use crate::exit::{self, Exit};
-use crate::partition::RestoreError;
-use livesession_kafka::{consumer, restore, transaction};
+use crate::partition;
+use livesession_kafka::{ConsumerError, RestoreError, TransactionError};
 
 /// Why a worker ends.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +48,7 @@ pub enum Failure {
     Restore {
         partition: i32,
         #[source]
-        source: Box<RestoreError>,
+        source: Box<partition::RestoreError>,
     },
 
     /// Our defect: stop at once, and write nothing more.
@@ -63,39 +63,39 @@ impl From<livesession_kafka::fault::failpoint::Injected> for Failure {
     }
 }
 
-impl From<transaction::Error> for Failure {
-    fn from(error: transaction::Error) -> Failure {
+impl From<TransactionError> for Failure {
+    fn from(error: TransactionError) -> Failure {
         match error {
-            transaction::Error::Refused { reason } => Failure::Refused { problem: reason },
-            transaction::Error::Stop { .. } => Failure::Defect { what: "a transaction that must not be committed" },
-            transaction::Error::Fenced { .. } => Failure::Fenced { source: error.into() },
+            TransactionError::Refused { reason } => Failure::Refused { problem: reason },
+            TransactionError::Stop { .. } => Failure::Defect { what: "a transaction that must not be committed" },
+            TransactionError::Fenced { .. } => Failure::Fenced { source: error.into() },
             // An abort that could not be dealt with where it arose is a rebuild.
-            transaction::Error::Abort { .. } | transaction::Error::Rebuild { .. } => {
+            TransactionError::Abort { .. } | TransactionError::Rebuild { .. } => {
                 Failure::Rebuild { source: error.into() }
             }
         }
     }
 }
 
-impl From<consumer::Error> for Failure {
-    fn from(error: consumer::Error) -> Failure {
+impl From<ConsumerError> for Failure {
+    fn from(error: ConsumerError) -> Failure {
         match error {
-            consumer::Error::Refused { reason } => Failure::Refused { problem: reason },
-            consumer::Error::Retry { .. } => Failure::Away { source: error.into() },
-            consumer::Error::Rebuild { .. } => Failure::Rebuild { source: error.into() },
-            consumer::Error::Stop { .. } => Failure::Input { source: error.into() },
+            ConsumerError::Refused { reason } => Failure::Refused { problem: reason },
+            ConsumerError::Retry { .. } => Failure::Away { source: error.into() },
+            ConsumerError::Rebuild { .. } => Failure::Rebuild { source: error.into() },
+            ConsumerError::Stop { .. } => Failure::Input { source: error.into() },
         }
     }
 }
 
-impl From<restore::Error> for Failure {
-    fn from(error: restore::Error) -> Failure {
+impl From<RestoreError> for Failure {
+    fn from(error: RestoreError) -> Failure {
         match error {
-            restore::Error::Refused { reason } => Failure::Refused { problem: reason },
-            restore::Error::NoPartition { .. } => Failure::Refused { problem: error.to_string() },
-            restore::Error::Away { .. } | restore::Error::Stuck { .. } => Failure::Away { source: error.into() },
-            restore::Error::Rebuild { .. } => Failure::Rebuild { source: error.into() },
-            restore::Error::Stop { partition, .. } => Failure::State { partition, problem: error.to_string() },
+            RestoreError::Refused { reason } => Failure::Refused { problem: reason },
+            RestoreError::NoPartition { .. } => Failure::Refused { problem: error.to_string() },
+            RestoreError::Unavailable { .. } | RestoreError::Stuck { .. } => Failure::Away { source: error.into() },
+            RestoreError::Rebuild { .. } => Failure::Rebuild { source: error.into() },
+            RestoreError::Stop { partition, .. } => Failure::State { partition, problem: error.to_string() },
         }
     }
 }
@@ -106,7 +106,9 @@ impl From<Failure> for exit::Failure {
         let exit = match &failure {
             Failure::Away { .. } | Failure::Rebuild { .. } => Exit::Unavailable,
             Failure::Fenced { .. } | Failure::Refused { .. } => Exit::Config,
-            Failure::Restore { source, .. } if matches!(**source, RestoreError::UnsafeChange(_)) => Exit::Config,
+            Failure::Restore { source, .. } if matches!(**source, partition::RestoreError::UnsafeChange(_)) => {
+                Exit::Config
+            }
             Failure::Input { .. } | Failure::State { .. } | Failure::Restore { .. } | Failure::Defect { .. } => {
                 Exit::Software
             }

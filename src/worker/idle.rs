@@ -7,7 +7,7 @@ use tracing::debug;
 use super::{Failure, Now, Owned, Worker, begin};
 use crate::metrics;
 use crate::partition::Partition;
-use livesession_kafka::{Broker, consumer};
+use livesession_kafka::{Broker, ConsumerError};
 
 /// How long idle partitions are left alone after a broker did not say where a log ends: waiting for it stalls the others.
 const IDLE_PAUSE: Duration = Duration::from_secs(10);
@@ -37,7 +37,7 @@ impl<B: Broker> Worker<'_, B> {
             match is_read_to_its_end(self.broker, *partition, &running.state) {
                 Ok(true) => {}
                 Ok(false) => continue,
-                Err(consumer::Error::Retry { .. }) => {
+                Err(ConsumerError::Retry { .. }) => {
                     // Each question without an answer holds up all partitions. The next one goes to the next partition.
                     debug!(partition, "nobody says where the log of an idle partition ends");
                     running.moved = now.elapsed;
@@ -60,7 +60,7 @@ impl<B: Broker> Worker<'_, B> {
 ///
 /// The end that a reader of committed records sees is not enough: behind an open transaction of a producer there may be
 /// records that would be late once punctuation has moved the clock.
-fn is_read_to_its_end<B: Broker>(broker: &B, partition: i32, state: &Partition) -> Result<bool, consumer::Error> {
+fn is_read_to_its_end<B: Broker>(broker: &B, partition: i32, state: &Partition) -> Result<bool, ConsumerError> {
     let ends = broker.log_ends(partition, Duration::from_secs(1))?;
     // Transaction markers take offsets that no record has; the consumer's position passes them.
     Ok(state.next_offset().max(broker.position(partition).unwrap_or(0)) >= ends.end)

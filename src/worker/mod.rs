@@ -314,9 +314,9 @@ impl<'b, B: Broker> Worker<'b, B> {
             (Err(reason), _) => {
                 counts.dead_letter(reason.as_str());
                 match self.send_dead_letter(record, timestamp, reason) {
-                    Err(kafka::transaction::Error::Abort { doing, source }) => {
+                    Err(kafka::TransactionError::Abort { step, source }) => {
                         self.metrics.record_transaction(metrics::Transaction::Aborted, None);
-                        return self.try_again(doing, &source);
+                        return self.try_again(step, &source);
                     }
                     sent => sent?,
                 }
@@ -387,14 +387,14 @@ impl<'b, B: Broker> Worker<'b, B> {
                 debug!(records = transaction.records, partitions = transaction.touched.len(), "committed");
                 Ok(())
             }
-            Err(kafka::transaction::Error::Abort { doing, source }) => {
+            Err(kafka::TransactionError::Abort { step, source }) => {
                 self.metrics.record_transaction(metrics::Transaction::Aborted, Some(took));
                 self.transaction = Some(transaction);
-                self.try_again(doing, &source)
+                self.try_again(step, &source)
             }
             Err(error) => {
                 let outcome = match error {
-                    kafka::transaction::Error::Fenced { .. } => metrics::Transaction::Fenced,
+                    kafka::TransactionError::Fenced { .. } => metrics::Transaction::Fenced,
                     _ => metrics::Transaction::Unknown,
                 };
                 self.metrics.record_transaction(outcome, Some(took));
@@ -404,9 +404,9 @@ impl<'b, B: Broker> Worker<'b, B> {
     }
 
     /// Gives up a transaction that failed; what it was to do is done again, in smaller slices.
-    fn try_again(&mut self, doing: &str, source: &kafka::Cause) -> Result<(), Failure> {
+    fn try_again(&mut self, step: kafka::TransactionStep, source: &kafka::Cause) -> Result<(), Failure> {
         let records = self.transaction.as_ref().map_or(0, |transaction| transaction.records);
-        warn!(doing, error = %source, records, "transaction failed, trying again");
+        warn!(%step, error = %source, records, "transaction failed, trying again");
         self.rest = (self.rest * 2).clamp(REST.0, REST.1);
         self.must_rest = true;
         // Long sessions can make a slice that takes longer to deliver than a transaction may last.

@@ -8,7 +8,7 @@ use crate::metrics::{Closed, Counts, Phase};
 use livesession_formats::session::{self, Source};
 use livesession_grouping::{Interval, Publication, Status};
 use livesession_kafka::fault::weakness;
-use livesession_kafka::{Broker, Header, Outgoing, transaction};
+use livesession_kafka::{Broker, Header, Outgoing, TransactionError};
 
 /// The header by which schema registries name the schema of a value.
 const SCHEMA_HEADER: &str = "__value_schema_id";
@@ -19,7 +19,7 @@ impl<B: Broker> Worker<'_, B> {
         &mut self,
         transaction: &Transaction,
         timeout: Duration,
-    ) -> Result<(), transaction::Error> {
+    ) -> Result<(), TransactionError> {
         weakness::hold(transaction.records);
         let start = clock::instant();
         let mut offsets = Vec::with_capacity(transaction.touched.len());
@@ -56,7 +56,7 @@ impl<B: Broker> Worker<'_, B> {
         committed
     }
 
-    fn send_session(&mut self, publication: &Publication, partition: i32) -> Result<(), transaction::Error> {
+    fn send_session(&mut self, publication: &Publication, partition: i32) -> Result<(), TransactionError> {
         let settings = &self.settings;
         let mut value = Vec::with_capacity(1_024);
         session::encode(publication, Source { topic: &settings.topics.input, partition }, &mut value);

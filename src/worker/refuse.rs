@@ -47,7 +47,7 @@ impl<B: Broker> Worker<'_, B> {
         record: &kafka::Record<'_>,
         timestamp: Option<Timestamp>,
         reason: Reason,
-    ) -> Result<(), kafka::transaction::Error> {
+    ) -> Result<(), kafka::TransactionError> {
         let (partition, offset) = (record.partition(), record.offset());
         tracing::trace!(partition, offset, reason = reason.as_str(), "refused record");
         let headers = record.headers();

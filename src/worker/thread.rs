@@ -22,7 +22,7 @@ use crate::health;
 use crate::metrics::Metrics;
 use crate::service::supervisor::{Ended, Messages, Supervisor, Verdict};
 use crate::text::chain;
-use livesession_kafka::client::Client;
+use livesession_kafka::Client;
 use livesession_kafka::settings::Settings as KafkaSettings;
 
 /// How long one attempt to connect may take.

@@ -13,33 +13,11 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaRespErr;
 
-use crate::librdkafka::context::{PlainContext, Reports, is_refusal};
+use crate::error::ReadError;
+use crate::librdkafka::codes::code;
+use crate::librdkafka::context::{PlainContext, Reports};
 use crate::librdkafka::settings::Settings;
-use crate::values::Cause;
-
-/// Tells what to do when a question about topics was not answered, or a topic not made.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Nobody answered in time: try again later (exit 69).
-    #[error("could not {doing}")]
-    Away {
-        doing: String,
-        #[source]
-        source: Cause,
-    },
-
-    /// A password, certificate or permission is wrong: a person has to repair it (exit 78).
-    #[error("broker refuses this client: {reason}")]
-    Refused { reason: String },
-
-    /// The cluster does not make this topic: its name, partitions, replicas or settings are not possible there.
-    #[error("cannot {doing}")]
-    Impossible {
-        doing: String,
-        #[source]
-        source: Cause,
-    },
-}
+use crate::read::failure::{rebuild, sort};
 
 /// A topic as the cluster has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +58,7 @@ pub struct Admin {
 
 impl Admin {
     /// Creates the client; every question may take `timeout`.
-    pub fn new(settings: &Settings, timeout: Duration) -> Result<Admin, Error> {
+    pub fn new(settings: &Settings, timeout: Duration) -> Result<Admin, ReadError> {
         let reports = Arc::new(Reports::default());
         let context = || PlainContext { reports: Arc::clone(&reports) };
         let create = || -> KafkaResult<Admin> {
@@ -88,16 +66,13 @@ impl Admin {
             let asker = settings.probe().create_with_context(context())?;
             Ok(Admin { client, asker, reports: Arc::clone(&reports), timeout })
         };
-        create().map_err(|error| Error::Impossible {
-            doing: "create the client that asks for topics".to_owned(),
-            source: error.into(),
-        })
+        create().map_err(|error| rebuild("could not create the client that describes topics", error))
     }
 
     /// Returns a topic, or `None` if the cluster has none of that name.
-    pub fn topic(&self, name: &str) -> Result<Option<Topic>, Error> {
-        let doing = || format!("describe topic {name:?}");
-        let metadata = self.metadata(name).map_err(|error| self.sort(doing(), error))?;
+    pub fn topic(&self, name: &str) -> Result<Option<Topic>, ReadError> {
+        let problem = || format!("could not describe topic {name:?}");
+        let metadata = self.metadata(name).map_err(|error| self.sort(problem(), error))?;
         let Some(found) = metadata.topics().iter().find(|topic| topic.name() == name) else { return Ok(None) };
         match found.error() {
             None | Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR) => {}
@@ -105,15 +80,15 @@ impl Admin {
                 RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
                 | RDKafkaRespErr::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
             ) => return Ok(None),
-            Some(error) => return Err(self.sort(doing(), KafkaError::MetadataFetch(error.into()))),
+            Some(error) => return Err(self.sort(problem(), KafkaError::MetadataFetch(error.into()))),
         }
         let partitions = found.partitions();
-        let settings = self.settings_of(name).map_err(|error| self.sort(doing(), error))?;
+        let settings = self.settings_of(name).map_err(|error| self.sort(problem(), error))?;
         if settings.is_empty() {
             // rdkafka drops the broker's error: a topic without settings is one whose settings we may not see. Taken as it
             // comes, every one of them would seem to be wrong.
             let reason = format!("it does not show the settings of topic {name:?}: allow DescribeConfigs on it");
-            return Err(Error::Refused { reason });
+            return Err(ReadError::Refused { reason });
         }
         Ok(Some(Topic {
             name: name.to_owned(),
@@ -124,8 +99,8 @@ impl Admin {
     }
 
     /// Makes a topic, unless it exists: then nothing is changed.
-    pub fn create(&self, topic: &NewTopicSettings) -> Result<Creation, Error> {
-        let doing = || format!("create topic {:?}", topic.name);
+    pub fn create(&self, topic: &NewTopicSettings) -> Result<Creation, ReadError> {
+        let problem = || format!("could not create topic {:?}", topic.name);
         // -1: the cluster's default.
         let replicas = topic.replicas.map_or(-1, |replicas| replicas as i32);
         let replication = TopicReplication::Fixed(replicas);
@@ -134,16 +109,16 @@ impl Admin {
             new = new.set(name, value);
         }
         // Before anything is made: only this client says why a login fails.
-        self.metadata(&topic.name).map_err(|error| self.sort(doing(), error))?;
+        self.metadata(&topic.name).map_err(|error| self.sort(problem(), error))?;
         let results = wait(self.client.create_topics([&new], &self.options()));
-        match results.map_err(|error| self.sort(doing(), error))?.pop() {
+        match results.map_err(|error| self.sort(problem(), error))?.pop() {
             Some(Ok(_)) => {
                 self.wait_for(&topic.name);
                 Ok(Creation::Created)
             }
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(Creation::Existed),
-            Some(Err((_, code))) => Err(self.sort(doing(), KafkaError::AdminOp(code))),
-            None => Err(self.sort(doing(), KafkaError::Canceled)),
+            Some(Err((_, code))) => Err(self.sort(problem(), KafkaError::AdminOp(code))),
+            None => Err(self.sort(problem(), KafkaError::Canceled)),
         }
     }
 
@@ -213,27 +188,23 @@ impl Admin {
         AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout))
     }
 
-    fn sort(&self, doing: String, error: KafkaError) -> Error {
+    fn sort(&self, problem: String, error: KafkaError) -> ReadError {
         use RDKafkaErrorCode as Code;
         self.serve();
-        if let Some(reason) = self.reports.refusal() {
-            return Error::Refused { reason };
-        }
-        let code = match &error {
-            KafkaError::AdminOp(code) => Some(*code),
-            other => other.rdkafka_error_code(),
-        };
-        match code {
-            Some(code) if is_refusal(code) => Error::Refused { reason: error.to_string() },
+        let rejected = matches!(
+            code(&error),
             Some(
                 Code::InvalidTopic
-                | Code::InvalidPartitions
-                | Code::InvalidReplicationFactor
-                | Code::InvalidConfig
-                | Code::InvalidRequest
-                | Code::PolicyViolation,
-            ) => Error::Impossible { doing, source: error.into() },
-            _ => Error::Away { doing, source: error.into() },
+                    | Code::InvalidPartitions
+                    | Code::InvalidReplicationFactor
+                    | Code::InvalidConfig
+                    | Code::InvalidRequest
+                    | Code::PolicyViolation
+            )
+        );
+        match sort(&self.reports, problem, error) {
+            ReadError::Unavailable { problem, source } if rejected => ReadError::Rejected { problem, source },
+            sorted => sorted,
         }
     }
 }

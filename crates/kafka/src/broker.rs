@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::error::{ConsumerError, RestoreError, TransactionError};
 use crate::librdkafka::record::Record;
 use crate::values::{Apply, ErrorCounts, KnownEnds, LogEnds, Outgoing, RestoreProgress};
-use crate::{consumer, restore, transaction};
 
 /// The input, the transactions and the changelog of one worker.
 ///
@@ -22,12 +22,12 @@ pub trait Broker {
     ///
     /// Rebuild, or stop. What librdkafka repairs by itself (a connection cut, a leader moved) is not an error here: it
     /// is counted in [`Broker::errors`], and looks idle.
-    fn poll(&self, timeout: Duration) -> Result<Input<'_>, consumer::Error>;
+    fn poll(&self, timeout: Duration) -> Result<Input<'_>, ConsumerError>;
 
     /// Lets the records of a restored partition flow from `offset` on; also the way back after an abort.
     ///
     /// Records read ahead before are dropped.
-    fn start(&self, partition: i32, offset: i64) -> Result<(), consumer::Error>;
+    fn start(&self, partition: i32, offset: i64) -> Result<(), ConsumerError>;
 
     /// Returns the first and the next offset of an input partition's log, open and aborted transactions included.
     ///
@@ -36,8 +36,8 @@ pub trait Broker {
     ///
     /// # Errors
     ///
-    /// [`consumer::Error::Retry`] when nobody answered within `timeout`.
-    fn log_ends(&self, partition: i32, timeout: Duration) -> Result<LogEnds, consumer::Error>;
+    /// [`ConsumerError::Retry`] when nobody answered within `timeout`.
+    fn log_ends(&self, partition: i32, timeout: Duration) -> Result<LogEnds, ConsumerError>;
 
     /// Returns the next offset that the client would read of a running partition, if it has read anything of it.
     ///
@@ -46,7 +46,7 @@ pub trait Broker {
     fn position(&self, partition: i32) -> Option<i64>;
 
     /// Begins to restore a partition that was assigned. Several can be under way.
-    fn begin_restore(&self, partition: i32) -> Result<(), restore::Error>;
+    fn begin_restore(&self, partition: i32) -> Result<(), RestoreError>;
 
     /// Reads changelog records for about `budget` and hands each to `apply`: partition, key, value (`None`: a null).
     ///
@@ -56,29 +56,29 @@ pub trait Broker {
     ///
     /// # Errors
     ///
-    /// [`restore::Error`]; what had been applied is then worth nothing.
-    fn step_restore(&self, budget: Duration, apply: &mut Apply<'_>) -> Result<RestoreProgress, restore::Error>;
+    /// [`RestoreError`]; what had been applied is then worth nothing.
+    fn step_restore(&self, budget: Duration, apply: &mut Apply<'_>) -> Result<RestoreProgress, RestoreError>;
 
     /// Begins a transaction; to be called lazily, before the first record.
     ///
     /// Replaces the producer first if the last transaction left it in doubt, which takes 50 to 600 ms.
-    fn begin(&self) -> Result<(), transaction::Error>;
+    fn begin(&self) -> Result<(), TransactionError>;
 
     /// Adds a record to the transaction. The bytes are copied.
     ///
     /// A full queue is served until there is room. `Ok` promises nothing yet: a record may still fail, and the commit
     /// tells.
-    fn send(&self, record: &Outgoing<'_>) -> Result<(), transaction::Error>;
+    fn send(&self, record: &Outgoing<'_>) -> Result<(), TransactionError>;
 
     /// Commits the transaction together with the next offsets of *all* partitions that it touches, moved or not.
     ///
     /// # Errors
     ///
-    /// [`transaction::Error`]. After `Abort` call [`Broker::abort`]; after anything else there is nothing left to call.
-    fn commit(&self, offsets: &[(i32, i64)], timeout: Duration) -> Result<(), transaction::Error>;
+    /// [`TransactionError`]. After `Abort` call [`Broker::abort`]; after anything else there is nothing left to call.
+    fn commit(&self, offsets: &[(i32, i64)], timeout: Duration) -> Result<(), TransactionError>;
 
     /// Aborts the transaction. No reader of committed records will see any of it.
-    fn abort(&self) -> Result<(), transaction::Error>;
+    fn abort(&self) -> Result<(), TransactionError>;
 
     /// Returns where a partition's log ended when librdkafka last looked, at most 5 s ago; costs nothing.
     ///

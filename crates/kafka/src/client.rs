@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use crate::broker::{Broker, Input};
 use crate::consumer::Consumer;
+use crate::error::{ConsumerError, RestoreError, TransactionError, TransactionStep};
 use crate::librdkafka::context::Reports;
 use crate::librdkafka::settings::Settings;
 use crate::read::log_ends::Probe;
 use crate::restore::Restore;
 use crate::transaction::Transactions;
-use crate::values::{Apply, ErrorCounts, KnownEnds, LogEnds, Outgoing, RestoreProgress};
-use crate::{consumer, restore, transaction};
+use crate::values::{Apply, Cause, ErrorCounts, KnownEnds, LogEnds, Outgoing, RestoreProgress};
 
 /// The clients of one worker.
 pub struct Client {
@@ -42,22 +42,19 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`transaction::Error::Rebuild`] when no broker answered within `timeout`: back off and connect again.
+    /// [`TransactionError::Rebuild`] when no broker answered within `timeout`: back off and connect again.
     pub fn connect(
         settings: &Settings,
         input: &str,
         changelog: &str,
         timeout: Duration,
-    ) -> Result<Client, transaction::Error> {
+    ) -> Result<Client, TransactionError> {
         let reports = Arc::new(Reports::default());
-        let created = |doing: &'static str| move |source| transaction::Error::Rebuild { doing, source };
+        let rebuild = |source: Cause| TransactionError::Rebuild { step: TransactionStep::Create, source };
         let transactions = Transactions::init(settings, input, Arc::clone(&reports), timeout)?;
-        let restore = Restore::new(settings, changelog, Arc::clone(&reports))
-            .map_err(|error| created("create the reader of the changelog")(error.into()))?;
-        let probe = Probe::new(settings, Arc::clone(&reports))
-            .map_err(|error| created("create the client that asks for log ends")(error.into()))?;
-        let consumer = Consumer::join(settings, input, Arc::clone(&reports))
-            .map_err(|error| created("create the consumer")(error.into()))?;
+        let restore = Restore::new(settings, changelog, Arc::clone(&reports)).map_err(|error| rebuild(error.into()))?;
+        let probe = Probe::new(settings, Arc::clone(&reports)).map_err(|error| rebuild(error.into()))?;
+        let consumer = Consumer::join(settings, input, Arc::clone(&reports)).map_err(|error| rebuild(error.into()))?;
         Ok(Client {
             consumer,
             restore: RefCell::new(restore),
@@ -87,7 +84,7 @@ impl Client {
 }
 
 impl Broker for Client {
-    fn poll(&self, timeout: Duration) -> Result<Input<'_>, consumer::Error> {
+    fn poll(&self, timeout: Duration) -> Result<Input<'_>, ConsumerError> {
         let input = self.consumer.poll(timeout)?;
         if matches!(input, Input::Idle) {
             self.transactions.serve();
@@ -96,33 +93,30 @@ impl Broker for Client {
         Ok(input)
     }
 
-    fn start(&self, partition: i32, offset: i64) -> Result<(), consumer::Error> {
+    fn start(&self, partition: i32, offset: i64) -> Result<(), ConsumerError> {
         self.consumer.start(partition, offset)
     }
 
-    fn log_ends(&self, partition: i32, timeout: Duration) -> Result<LogEnds, consumer::Error> {
-        self.probe.log_ends(&self.input, partition, timeout).map_err(|error| consumer::Error::Retry {
-            doing: "ask for the log ends",
-            partition,
-            source: error.into(),
-        })
+    fn log_ends(&self, partition: i32, timeout: Duration) -> Result<LogEnds, ConsumerError> {
+        let ends = self.probe.log_ends(&self.input, partition, timeout);
+        ends.map_err(|error| ConsumerError::Retry { partition, source: error.into() })
     }
 
     fn position(&self, partition: i32) -> Option<i64> {
         self.consumer.position(partition)
     }
 
-    fn begin_restore(&self, partition: i32) -> Result<(), restore::Error> {
+    fn begin_restore(&self, partition: i32) -> Result<(), RestoreError> {
         self.restore.borrow_mut().begin(partition)
     }
 
-    fn step_restore(&self, budget: Duration, apply: &mut Apply<'_>) -> Result<RestoreProgress, restore::Error> {
+    fn step_restore(&self, budget: Duration, apply: &mut Apply<'_>) -> Result<RestoreProgress, RestoreError> {
         let mut restore = self.restore.borrow_mut();
         restore.retain(|partition| self.consumer.owns(partition))?;
         restore.step(&self.consumer, &self.probe, budget, apply)
     }
 
-    fn begin(&self) -> Result<(), transaction::Error> {
+    fn begin(&self) -> Result<(), TransactionError> {
         // A busy worker is never idle.
         self.serve_others();
         self.transactions.begin()?;
@@ -130,19 +124,19 @@ impl Broker for Client {
         Ok(())
     }
 
-    fn send(&self, record: &Outgoing<'_>) -> Result<(), transaction::Error> {
+    fn send(&self, record: &Outgoing<'_>) -> Result<(), TransactionError> {
         self.transactions.send(record)
     }
 
-    fn commit(&self, offsets: &[(i32, i64)], timeout: Duration) -> Result<(), transaction::Error> {
+    fn commit(&self, offsets: &[(i32, i64)], timeout: Duration) -> Result<(), TransactionError> {
         let member = self
             .consumer
             .guard(self.departures.get(), offsets)
-            .map_err(|reason| transaction::Error::Abort { doing: "commit the transaction", source: reason.into() })?;
+            .map_err(|reason| TransactionError::Abort { step: TransactionStep::Commit, source: reason.into() })?;
         self.transactions.commit(offsets, &member, timeout)
     }
 
-    fn abort(&self) -> Result<(), transaction::Error> {
+    fn abort(&self) -> Result<(), TransactionError> {
         self.transactions.abort()
     }
 

@@ -23,56 +23,17 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::broker::Input;
+use crate::error::ConsumerError;
 use crate::fault::{failpoint, weakness};
-use crate::librdkafka::context::{Change, GroupContext, Reports, is_refusal, unassign};
+use crate::librdkafka::codes::is_refusal;
+use crate::librdkafka::context::{Change, GroupContext, Reports, unassign};
 use crate::librdkafka::native;
 use crate::librdkafka::record::Record;
 use crate::librdkafka::settings::Settings;
-use crate::values::{Cause, KnownEnds};
+use crate::values::KnownEnds;
 
 /// How long a seek may wait for librdkafka to have started the partition; it takes milliseconds.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Tells the worker what to do when the input could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Nobody answered in time: ask again.
-    #[error("could not {doing} of partition {partition} in time")]
-    Retry {
-        doing: &'static str,
-        partition: i32,
-        #[source]
-        source: Cause,
-    },
-
-    /// The client is of no more use: drop all memory and rebuild the worker.
-    #[error("could not {doing}")]
-    Rebuild {
-        doing: &'static str,
-        #[source]
-        source: Cause,
-    },
-
-    /// A password, certificate, permission or topic is wrong: stop, a person has to repair it (exit 78).
-    #[error("broker refuses this client: {reason}")]
-    Refused { reason: String },
-
-    /// The offset to read from is not in the log any more: stop, and write nothing more (exit 70).
-    ///
-    /// The log was truncated, or retention overtook us: records are missing that nobody can bring back.
-    #[error("cannot read on: the input has no record at the offset to read from")]
-    Stop {
-        #[source]
-        source: Cause,
-    },
-}
-
-#[cfg(debug_assertions)]
-impl From<failpoint::Injected> for Error {
-    fn from(injected: failpoint::Injected) -> Error {
-        Error::Rebuild { doing: "pass a failpoint", source: injected.into() }
-    }
-}
 
 /// The consumer of the input topic.
 pub struct Consumer {
@@ -103,19 +64,19 @@ struct Running {
 
 impl Consumer {
     /// Joins the group. Partitions come by [`Consumer::poll`].
-    pub fn join(settings: &Settings, topic: &str, reports: Arc<Reports>) -> Result<Consumer, Error> {
+    pub fn join(settings: &Settings, topic: &str, reports: Arc<Reports>) -> Result<Consumer, ConsumerError> {
         let create = || -> KafkaResult<BaseConsumer<GroupContext>> {
             let base: BaseConsumer<GroupContext> =
                 settings.consumer().create_with_context(GroupContext::new(reports, topic))?;
             base.subscribe(&[topic])?;
             Ok(base)
         };
-        let base = create().map_err(|error| Error::Rebuild { doing: "create the consumer", source: error.into() })?;
+        let base = create().map_err(|error| rebuild("could not create the consumer of the input".to_owned(), error))?;
         Ok(Consumer { base, topic: topic.to_owned(), state: RefCell::default() })
     }
 
     /// See [`crate::Broker::poll`].
-    pub fn poll(&self, timeout: Duration) -> Result<Input<'_>, Error> {
+    pub fn poll(&self, timeout: Duration) -> Result<Input<'_>, ConsumerError> {
         self.give_away()?;
         let deadline = Instant::now() + timeout;
         let mut remaining = timeout;
@@ -124,13 +85,13 @@ impl Consumer {
                 return Ok(input);
             }
             if let Some(reason) = self.base.context().reports.refusal() {
-                return Err(Error::Refused { reason });
+                return Err(ConsumerError::Refused { reason });
             }
             match self.base.poll(remaining) {
                 Some(Ok(message)) if self.wants(&message) => {
                     return Ok(Input::Record(Record::from_message(message)));
                 }
-                Some(Err(error)) => self.note(error)?,
+                Some(Err(error)) => self.handle(error)?,
                 Some(Ok(_)) | None => {}
             }
             let now = Instant::now();
@@ -142,14 +103,16 @@ impl Consumer {
     }
 
     /// Lets the records of a partition flow from `offset` on.
-    pub fn start(&self, partition: i32, offset: i64) -> Result<(), Error> {
-        let rebuild = |source| Error::Rebuild { doing: "start a partition", source };
+    pub fn start(&self, partition: i32, offset: i64) -> Result<(), ConsumerError> {
+        let problem = || format!("could not start partition {partition} at offset {offset}");
         match self.state.borrow_mut().owned.get_mut(&partition) {
             Some(entry) => *entry = Some(Running { next: offset, ended: false }),
-            None => return Err(rebuild(format!("partition {partition} is not ours").into())),
+            None => {
+                return Err(ConsumerError::Rebuild { problem: problem(), source: "it is not assigned to us".into() });
+            }
         }
         failpoint::reach!("seek.before");
-        self.resume_at(partition, offset).map_err(|error| rebuild(error.into()))?;
+        self.resume_at(partition, offset).map_err(|error| rebuild(problem(), error))?;
         failpoint::reach!("seek.after");
         Ok(())
     }
@@ -265,7 +228,7 @@ impl Consumer {
     }
 
     /// Gives away what was revoked.
-    fn give_away(&self) -> Result<(), Error> {
+    fn give_away(&self) -> Result<(), ConsumerError> {
         let Some(leaving) = self.state.borrow_mut().leaving.take() else { return Ok(()) };
         let mut list = TopicPartitionList::with_capacity(leaving.len());
         for partition in &leaving {
@@ -273,13 +236,13 @@ impl Consumer {
         }
         self.forget(&leaving);
         unassign(&self.base, &list)
-            .map_err(|error| Error::Rebuild { doing: "give partitions away", source: error.into() })?;
+            .map_err(|error| rebuild(format!("could not give away the revoked partitions {leaving:?}"), error))?;
         failpoint::reach!("leave.after");
         Ok(())
     }
 
     /// Returns the next change of the assignment, if there was one.
-    fn next_change(&self) -> Result<Option<Input<'static>>, Error> {
+    fn next_change(&self) -> Result<Option<Input<'static>>, ConsumerError> {
         if let Some(partitions) = self.state.borrow_mut().lost.pop_front() {
             return Ok(Some(Input::Lost(partitions)));
         }
@@ -300,7 +263,7 @@ impl Consumer {
                 let lost = self.forget(&partitions);
                 Ok((!lost.is_empty()).then_some(Input::Lost(lost)))
             }
-            Some(Change::Failed(error)) => Err(Error::Rebuild { doing: "answer a rebalance", source: error.into() }),
+            Some(Change::Failed(error)) => Err(rebuild("could not answer a rebalance".to_owned(), error)),
         }
     }
 
@@ -328,7 +291,7 @@ impl Consumer {
     }
 
     /// Sorts an error. What librdkafka repairs by itself was counted by the context and is nothing here.
-    fn note(&self, error: KafkaError) -> Result<(), Error> {
+    fn handle(&self, error: KafkaError) -> Result<(), ConsumerError> {
         use RDKafkaErrorCode as Code;
         let reports = &self.base.context().reports;
         if let KafkaError::PartitionEOF(partition) = error {
@@ -348,14 +311,14 @@ impl Consumer {
                 Ok(())
             }
             (Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset | Code::LogTruncation), _) => {
-                Err(Error::Stop { source: reports.last().into() })
+                Err(ConsumerError::Stop { source: reports.last().into() })
             }
             (Some(code), _) if is_refusal(code) => {
                 // Without a count it was an outage in the middle of a login.
-                reports.refusal().map_or(Ok(()), |reason| Err(Error::Refused { reason }))
+                reports.refusal().map_or(Ok(()), |reason| Err(ConsumerError::Refused { reason }))
             }
             (Some(Code::Fatal | Code::Fenced), _) | (_, KafkaError::MessageConsumptionFatal(_)) => {
-                Err(Error::Rebuild { doing: "read the input", source: error.into() })
+                Err(rebuild("the consumer of the input is unusable".to_owned(), error))
             }
             _ => Ok(()),
         }
@@ -371,6 +334,10 @@ impl Drop for Consumer {
             tracing::warn!(error = &error as &dyn std::error::Error, "cannot give partitions away");
         }
     }
+}
+
+fn rebuild(problem: String, error: KafkaError) -> ConsumerError {
+    ConsumerError::Rebuild { problem, source: error.into() }
 }
 
 /// Returns whether a seek came before librdkafka had started the partition.

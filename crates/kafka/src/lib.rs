@@ -26,13 +26,14 @@
 //! * A record of a partition is returned only while it is running, in order, from the offset given to `start`.
 //! * No transaction commits without offsets, nor with the membership of another time than the one it began in.
 //! * Every method returns within its timeout and a bounded number of broker round trips; none of them retries for ever.
-//! * Only this module knows an error code; the worker knows what to do ([`transaction::Error`], [`consumer::Error`],
-//!   [`restore::Error`]: one variant per thing that it can do).
+//! * Only this module knows an error code; the worker knows what to do ([`TransactionError`], [`ConsumerError`],
+//!   [`RestoreError`]: one variant per thing that it can do).
 
 pub mod admin;
 mod broker;
-pub mod client;
+mod client;
 pub mod consumer;
+mod error;
 pub mod fault;
 mod librdkafka;
 mod read;
@@ -43,6 +44,7 @@ mod values;
 
 pub use broker::{Broker, Input};
 pub use client::Client;
+pub use error::{ConsumerError, ReadError, RestoreError, TransactionError, TransactionStep};
 pub use librdkafka::record::Record;
 pub use librdkafka::{context, in_process, properties, settings, version};
 pub use read::{log_ends, scan, tail};

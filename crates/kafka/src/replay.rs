@@ -18,9 +18,10 @@ use std::collections::btree_map::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error::{ReadError, TransactionError, TransactionStep};
 use crate::librdkafka::settings::Settings;
-use crate::read::scan::{self, Scan};
-use crate::transaction::{self, Transactions};
+use crate::read::scan::Scan;
+use crate::transaction::Transactions;
 use crate::values::Outgoing;
 
 /// A reader of one topic and a producer to others, which commit together.
@@ -37,9 +38,9 @@ pub struct Replay {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Read(#[from] scan::Error),
+    Read(#[from] ReadError),
     #[error(transparent)]
-    Write(#[from] transaction::Error),
+    Write(#[from] TransactionError),
     /// Another replay has carried records of the partition since its note was read: begin anew.
     #[error("another replay has moved on in {topic}/{partition}")]
     Taken { topic: String, partition: i32 },
@@ -99,8 +100,8 @@ impl Replay {
     /// Nothing was committed, unless it says that nobody knows: then the next [`Replay::connect`] finds out, since the
     /// note tells.
     pub fn commit(&self, partition: i32, offset: i64, note: &str) -> Result<(), Error> {
-        let member = self.scan.group_metadata().ok_or_else(|| transaction::Error::Stop {
-            doing: "commit the transaction",
+        let member = self.scan.group_metadata().ok_or_else(|| TransactionError::Stop {
+            step: TransactionStep::Commit,
             problem: "the reader has no group".to_owned(),
         })?;
         self.transactions.commit_with_notes(&[(partition, offset, note)], &member, self.timeout)?;

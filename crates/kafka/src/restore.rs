@@ -30,66 +30,16 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::consumer::Consumer;
+use crate::error::RestoreError;
 use crate::fault::{failpoint, weakness};
-use crate::librdkafka::context::{PlainContext, Reports, is_refusal};
+use crate::librdkafka::codes::is_refusal;
+use crate::librdkafka::context::{PlainContext, Reports};
 use crate::librdkafka::settings::Settings;
 use crate::read::log_ends::{Probe, log_ends, serve};
-use crate::values::{Apply, Cause, LogEnds, RestoreProgress, Restored};
+use crate::values::{Apply, LogEnds, RestoreProgress, Restored};
 
 /// How long one question to a broker may hold up the worker; a slower answer is asked for again.
 const ASK_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// Tells the worker what to do when a partition could not be restored.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Nobody answered for longer than patience allows: exit, and let the supervisor try again (exit 69).
-    #[error("could not restore partition {partition}: no answer for {waited:?} while asking for {asking}")]
-    Away {
-        partition: i32,
-        asking: &'static str,
-        waited: Duration,
-        #[source]
-        source: Option<Cause>,
-    },
-
-    /// The changelog has fewer partitions than the input: stop, a person has to add some (exit 78).
-    #[error(
-        "{topic} has no partition {partition}, and the input has one: give it as many, as `livesession config check --online` \
-         says"
-    )]
-    NoPartition { topic: String, partition: i32 },
-
-    /// A transaction in the changelog was not decided in time (exit 69).
-    ///
-    /// Longer than the transaction timeout and the broker's sweep: it is hanging, and an operator has to abort it.
-    #[error(
-        "could not restore partition {partition}: a transaction in the changelog has been open for {waited:?} \
-         (next offset {next}, log end {end})"
-    )]
-    Stuck { partition: i32, next: i64, end: i64, waited: Duration },
-
-    /// The client is of no more use: drop all memory and rebuild the worker.
-    #[error("could not read the changelog")]
-    Rebuild {
-        #[source]
-        source: Cause,
-    },
-
-    /// A password, certificate or permission is wrong: stop, a person has to repair it (exit 78).
-    #[error("broker refuses this client: {reason}")]
-    Refused { reason: String },
-
-    /// The changelog holds what we never write: stop, and write nothing more (exit 70).
-    #[error("cannot restore partition {partition}: changelog record at offset {offset} {problem}")]
-    Stop { partition: i32, offset: i64, problem: &'static str },
-}
-
-#[cfg(debug_assertions)]
-impl From<failpoint::Injected> for Error {
-    fn from(injected: failpoint::Injected) -> Error {
-        Error::Rebuild { source: injected.into() }
-    }
-}
 
 /// The restores under way.
 pub struct Restore {
@@ -135,7 +85,7 @@ impl Restore {
     }
 
     /// Begins to restore a partition, from the beginning if it was under way.
-    pub fn begin(&mut self, partition: i32) -> Result<(), Error> {
+    pub fn begin(&mut self, partition: i32) -> Result<(), RestoreError> {
         failpoint::reach!("restore.before");
         self.cancel(partition)?;
         let entry = Partition { phase: Phase::Asking, since: Instant::now(), outages: self.outages(), records: 0 };
@@ -144,7 +94,7 @@ impl Restore {
     }
 
     /// Drops a partition, if it is under way.
-    pub fn cancel(&mut self, partition: i32) -> Result<(), Error> {
+    pub fn cancel(&mut self, partition: i32) -> Result<(), RestoreError> {
         let entry = self.partitions.remove(&partition);
         if entry.is_some_and(|entry| matches!(entry.phase, Phase::Reading { .. })) {
             self.stop_reading(&[partition])?;
@@ -153,7 +103,7 @@ impl Restore {
     }
 
     /// Drops every partition for which `keep` is false.
-    pub fn retain(&mut self, keep: impl Fn(i32) -> bool) -> Result<(), Error> {
+    pub fn retain(&mut self, keep: impl Fn(i32) -> bool) -> Result<(), RestoreError> {
         let gone: Vec<i32> = self.partitions.keys().copied().filter(|partition| !keep(*partition)).collect();
         gone.into_iter().try_for_each(|partition| self.cancel(partition))
     }
@@ -177,7 +127,7 @@ impl Restore {
         probe: &Probe,
         budget: Duration,
         apply: &mut Apply<'_>,
-    ) -> Result<RestoreProgress, Error> {
+    ) -> Result<RestoreProgress, RestoreError> {
         let deadline = Instant::now() + budget;
         let mut restored = Vec::new();
         if self.is_idle() {
@@ -194,13 +144,13 @@ impl Restore {
         }
         self.check_patience()?;
         if let Some(reason) = self.reports.refusal() {
-            return Err(Error::Refused { reason });
+            return Err(RestoreError::Refused { reason });
         }
         Ok(RestoreProgress { restored, remaining: self.partitions.values().map(Partition::remaining).sum() })
     }
 
     /// Asks for the committed offsets, then for the log ends of the partitions whose offset is known.
-    fn ask(&mut self, group: &Consumer, probe: &Probe) -> Result<(), Error> {
+    fn ask(&mut self, group: &Consumer, probe: &Probe) -> Result<(), RestoreError> {
         let asking: Vec<i32> =
             self.partitions.iter().filter(|(_, entry)| !entry.is_reading()).map(|(partition, _)| *partition).collect();
         if asking.is_empty() {
@@ -241,7 +191,7 @@ impl Restore {
     }
 
     /// Reads for at most `timeout`, until a record, a partition's end or nothing came.
-    fn read(&mut self, timeout: Duration, apply: &mut Apply<'_>) -> Result<(), Error> {
+    fn read(&mut self, timeout: Duration, apply: &mut Apply<'_>) -> Result<(), RestoreError> {
         match self.reader.poll(timeout) {
             Some(Ok(record)) => {
                 let outages = self.reports.counts().transport;
@@ -255,7 +205,7 @@ impl Restore {
     }
 
     /// Moves every partition's next offset to where the reader is.
-    fn look_at_positions(&mut self) -> Result<(), Error> {
+    fn look_at_positions(&mut self) -> Result<(), RestoreError> {
         let outages = self.outages();
         let positions = self.reader.position().map_err(rebuild)?;
         for element in positions.elements() {
@@ -269,7 +219,7 @@ impl Restore {
     }
 
     /// Takes out the partitions that have reached their log end.
-    fn collect(&mut self, restored: &mut Vec<Restored>) -> Result<(), Error> {
+    fn collect(&mut self, restored: &mut Vec<Restored>) -> Result<(), RestoreError> {
         let (mut done, mut assigned) = (Vec::new(), Vec::new());
         for (partition, entry) in &self.partitions {
             if let Phase::Reading { committed, next, end } = entry.phase
@@ -288,7 +238,7 @@ impl Restore {
     }
 
     /// Takes partitions from the reader; those that it was never given (an empty log) are passed by.
-    fn stop_reading(&self, partitions: &[i32]) -> Result<(), Error> {
+    fn stop_reading(&self, partitions: &[i32]) -> Result<(), RestoreError> {
         if partitions.is_empty() {
             return Ok(());
         }
@@ -303,27 +253,27 @@ impl Restore {
     }
 
     /// Notes that a question got no answer; patience decides when that is an error.
-    fn unanswered(&self, error: KafkaError) -> Result<(), Error> {
+    fn unanswered(&self, error: KafkaError) -> Result<(), RestoreError> {
         if error.rdkafka_error_code().is_some_and(is_refusal) {
-            return Err(Error::Refused { reason: error.to_string() });
+            return Err(RestoreError::Refused { reason: error.to_string() });
         }
         let now = Instant::now();
         let late = self.partitions.iter().find(|(_, entry)| !entry.is_reading() && now - entry.since > self.patience);
         match late {
             None => Ok(()),
             Some((partition, _)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) => {
-                Err(Error::NoPartition { topic: self.topic.clone(), partition: *partition })
+                Err(RestoreError::NoPartition { topic: self.topic.clone(), partition: *partition })
             }
-            Some((partition, entry)) => Err(Error::Away {
+            Some((partition, entry)) => Err(RestoreError::Unavailable {
                 partition: *partition,
-                asking: "its committed offset and log end",
+                requested: "its committed offset and log end",
                 waited: now - entry.since,
                 source: Some(error.into()),
             }),
         }
     }
 
-    fn check_patience(&self) -> Result<(), Error> {
+    fn check_patience(&self) -> Result<(), RestoreError> {
         let (now, outages) = (Instant::now(), self.outages());
         for (partition, entry) in &self.partitions {
             let Phase::Reading { next, end, .. } = entry.phase else { continue };
@@ -332,19 +282,24 @@ impl Restore {
                 continue;
             }
             if outages > entry.outages {
-                return Err(Error::Away { partition, asking: "its changelog", waited, source: None });
+                return Err(RestoreError::Unavailable {
+                    partition,
+                    requested: "its changelog records",
+                    waited,
+                    source: None,
+                });
             }
-            return Err(Error::Stuck { partition, next, end, waited });
+            return Err(RestoreError::Stuck { partition, next, end, waited });
         }
         Ok(())
     }
 
     /// Sorts an error of the reader. What librdkafka repairs by itself was counted by the context.
-    fn sort(&self, error: KafkaError) -> Result<(), Error> {
+    fn sort(&self, error: KafkaError) -> Result<(), RestoreError> {
         use RDKafkaErrorCode as Code;
         match (error.rdkafka_error_code(), &error) {
             (Some(code), _) if is_refusal(code) => {
-                self.reports.refusal().map_or(Ok(()), |reason| Err(Error::Refused { reason }))
+                self.reports.refusal().map_or(Ok(()), |reason| Err(RestoreError::Refused { reason }))
             }
             (Some(Code::Fatal | Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation), _)
             | (_, KafkaError::MessageConsumptionFatal(_)) => Err(rebuild(error)),
@@ -369,7 +324,7 @@ impl Partition {
         }
     }
 
-    fn apply(&mut self, record: &BorrowedMessage<'_>, outages: u64, apply: &mut Apply<'_>) -> Result<(), Error> {
+    fn apply(&mut self, record: &BorrowedMessage<'_>, outages: u64, apply: &mut Apply<'_>) -> Result<(), RestoreError> {
         let (partition, offset) = (record.partition(), record.offset());
         let Phase::Reading { next, end, .. } = self.phase else { return Ok(()) };
         // At or beyond the end: somebody else's, or read twice.
@@ -377,7 +332,7 @@ impl Partition {
             self.move_to(offset + 1, outages);
             return Ok(());
         }
-        let Some(key) = record.key() else { return Err(Error::Stop { partition, offset, problem: "has no key" }) };
+        let Some(key) = record.key() else { return Err(RestoreError::Stop { partition, offset }) };
         apply(partition, key, record.payload());
         failpoint::reach!("restore.record");
         self.records += 1;
@@ -397,6 +352,6 @@ impl Partition {
     }
 }
 
-fn rebuild(error: KafkaError) -> Error {
-    Error::Rebuild { source: error.into() }
+fn rebuild(error: KafkaError) -> RestoreError {
+    RestoreError::Rebuild { source: error.into() }
 }

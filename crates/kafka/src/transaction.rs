@@ -39,16 +39,13 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::error::{TransactionError, TransactionStep};
 use crate::fault::{failpoint, weakness};
+use crate::librdkafka::codes::{Verdict, verdict};
 use crate::librdkafka::context::{Reports, TransactionContext};
 use crate::librdkafka::native;
 use crate::librdkafka::settings::Settings;
 use crate::values::Outgoing;
-
-mod error;
-
-pub use error::Error;
-use error::{Verdict, verdict};
 
 /// How long one turn of serving delivery reports takes: all of it, whether there is something to serve or not, and busily
 /// so, since rdkafka rounds what is left of a millisecond down to no wait.
@@ -95,7 +92,7 @@ impl Transactions {
         topic: &str,
         reports: Arc<Reports>,
         timeout: Duration,
-    ) -> Result<Transactions, Error> {
+    ) -> Result<Transactions, TransactionError> {
         let state = RefCell::new(State::NEW);
         let transactions = Transactions { settings: settings.clone(), topic: topic.to_owned(), reports, state };
         transactions.replace(timeout)?;
@@ -111,15 +108,15 @@ impl Transactions {
     }
 
     /// Puts a new producer in the place of the old one.
-    pub fn replace(&self, timeout: Duration) -> Result<(), Error> {
-        const DOING: &str = "take over the transactional id";
+    pub fn replace(&self, timeout: Duration) -> Result<(), TransactionError> {
+        const STEP: TransactionStep = TransactionStep::Init;
         failpoint::reach!("init.before");
         // Closed before the next one begins: two of one id would fence each other.
         drop(self.state.borrow_mut().producer.take());
         let config = self.settings.producer();
         let producer: BaseProducer<TransactionContext> = config
             .create_with_context(TransactionContext::new(Arc::clone(&self.reports)))
-            .map_err(|error| Error::Rebuild { doing: DOING, source: error.into() })?;
+            .map_err(|error| TransactionError::Rebuild { step: STEP, source: error.into() })?;
         let deadline = Instant::now() + timeout;
         let result = repeat(deadline, |remaining| {
             // In slices, since the reason for a refusal comes only by polling; it resumes after a time-out.
@@ -130,21 +127,21 @@ impl Transactions {
                 None => result,
             }
         });
-        result.map_err(|error| self.error(&producer, DOING, error, None))?;
+        result.map_err(|error| self.error(&producer, STEP, error, None))?;
         failpoint::reach!("init.after");
         *self.state.borrow_mut() = State { producer: Some(producer), ..State::NEW };
         Ok(())
     }
 
     /// Begins a transaction, with another producer if the last one left a doubt.
-    pub fn begin(&self) -> Result<(), Error> {
-        const DOING: &str = "begin a transaction";
+    pub fn begin(&self) -> Result<(), TransactionError> {
+        const STEP: TransactionStep = TransactionStep::Begin;
         if self.state.borrow().open.is_some() {
-            return Err(Error::Stop { doing: DOING, problem: "one is open".to_owned() });
+            return Err(TransactionError::Stop { step: STEP, problem: "one is open".to_owned() });
         }
         if self.state.borrow().dead {
             let problem = "the outcome of the last one is unknown, and the worker was not rebuilt".to_owned();
-            return Err(Error::Stop { doing: DOING, problem });
+            return Err(TransactionError::Stop { step: STEP, problem });
         }
         failpoint::reach!("begin.before");
         self.serve();
@@ -154,9 +151,9 @@ impl Transactions {
         }
         let mut state = self.state.borrow_mut();
         let Some(producer) = &state.producer else {
-            return Err(Error::Stop { doing: DOING, problem: "there is no producer".to_owned() });
+            return Err(TransactionError::Stop { step: STEP, problem: "there is no producer".to_owned() });
         };
-        producer.begin_transaction().map_err(|error| self.error(producer, DOING, error, None))?;
+        producer.begin_transaction().map_err(|error| self.error(producer, STEP, error, None))?;
         state.open = Some(Instant::now());
         failpoint::reach!("begin.after");
         Ok(())
@@ -168,10 +165,10 @@ impl Transactions {
     }
 
     /// Adds a record. A full queue is served until there is room, for at most the transaction timeout.
-    pub fn send(&self, record: &Outgoing<'_>) -> Result<(), Error> {
-        const DOING: &str = "produce a record";
+    pub fn send(&self, record: &Outgoing<'_>) -> Result<(), TransactionError> {
+        const STEP: TransactionStep = TransactionStep::Send;
         let state = self.state.borrow();
-        let (producer, begun) = open(&state, DOING)?;
+        let (producer, begun) = open(&state, STEP)?;
         failpoint::reach!("send.before");
         let deadline = begun + self.settings.transaction_timeout;
         loop {
@@ -184,7 +181,7 @@ impl Transactions {
                 Err(error) => {
                     let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
                     tracing::warn!(topic = record.topic, bytes, error = %error, "librdkafka refuses a record");
-                    return Err(self.abort_error(producer, DOING, error));
+                    return Err(self.abort_error(producer, STEP, error));
                 }
             }
         }
@@ -200,7 +197,7 @@ impl Transactions {
         offsets: &[(i32, i64)],
         member: &ConsumerGroupMetadata,
         timeout: Duration,
-    ) -> Result<(), Error> {
+    ) -> Result<(), TransactionError> {
         let offsets: Vec<_> = offsets.iter().map(|(partition, offset)| (*partition, *offset, "")).collect();
         self.commit_with_notes(&offsets, member, timeout)
     }
@@ -211,7 +208,7 @@ impl Transactions {
         offsets: &[(i32, i64, &str)],
         member: &ConsumerGroupMetadata,
         timeout: Duration,
-    ) -> Result<(), Error> {
+    ) -> Result<(), TransactionError> {
         let mut state = self.state.borrow_mut();
         match self.try_commit(&state, offsets, member, Instant::now() + timeout) {
             Ok(doubt) => {
@@ -222,7 +219,7 @@ impl Transactions {
             Err(error) => {
                 // Offsets that were not answered may still come, and would count for the next transaction.
                 state.doubt = true;
-                if !matches!(error, Error::Abort { .. }) {
+                if !matches!(error, TransactionError::Abort { .. }) {
                     state.open = None;
                     state.dead = true;
                 }
@@ -238,21 +235,21 @@ impl Transactions {
         offsets: &[(i32, i64, &str)],
         member: &ConsumerGroupMetadata,
         deadline: Instant,
-    ) -> Result<bool, Error> {
-        let (producer, begun) = open(state, "commit")?;
+    ) -> Result<bool, TransactionError> {
+        let (producer, begun) = open(state, TransactionStep::Commit)?;
         let list = self.offset_list(offsets)?;
         let stranger = weakness::lacks("metadata").then(|| stranger(&self.settings));
         let member = stranger.as_ref().unwrap_or(member);
         failpoint::reach!("offsets.before");
         let start = Instant::now();
         let sent = repeat(deadline, |remaining| producer.send_offsets_to_transaction(&list, member, remaining));
-        sent.map_err(|error| self.error(producer, "send offsets to the transaction", error, Some(begun)))?;
+        sent.map_err(|error| self.error(producer, TransactionStep::SendOffsets, error, Some(begun)))?;
         let was_repeated = start.elapsed() >= OFFSETS_BACKOFF;
         failpoint::reach!("offsets.after");
         while !native::flush(producer, DRAIN) {
             if producer.context().failed() || Instant::now() >= deadline {
                 let late = KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut);
-                return Err(self.abort_error(producer, "deliver all records of the transaction", late));
+                return Err(self.abort_error(producer, TransactionStep::Deliver, late));
             }
             // The report of a delivery that failed comes only by polling.
             producer.poll(TURN);
@@ -260,7 +257,7 @@ impl Transactions {
         failpoint::reach!("commit.before");
         let start = Instant::now();
         repeat(deadline, |remaining| raw_commit(producer, remaining))
-            .map_err(|error| self.error(producer, "commit the transaction", error, Some(begun)))?;
+            .map_err(|error| self.error(producer, TransactionStep::Commit, error, Some(begun)))?;
         failpoint::reach!("commit.after");
         Ok(was_repeated || start.elapsed() >= self.settings.suspicious_commit())
     }
@@ -268,7 +265,7 @@ impl Transactions {
     /// Aborts the open transaction, if there is one.
     ///
     /// An abort that fails, unless we were fenced, is made up for by taking the id over with a new producer.
-    pub fn abort(&self) -> Result<(), Error> {
+    pub fn abort(&self) -> Result<(), TransactionError> {
         if !self.is_open() {
             return Ok(());
         }
@@ -280,7 +277,7 @@ impl Transactions {
         // As after a commit: what was sent twice may come late, and would end the next transaction half-way.
         state.doubt |= took >= self.settings.suspicious_commit();
         match result {
-            Err(Error::Abort { .. } | Error::Rebuild { .. }) => {
+            Err(TransactionError::Abort { .. } | TransactionError::Rebuild { .. }) => {
                 drop(state);
                 self.replace(self.settings.transaction_timeout)
             }
@@ -292,13 +289,13 @@ impl Transactions {
         }
     }
 
-    fn try_abort(&self) -> Result<(), Error> {
+    fn try_abort(&self) -> Result<(), TransactionError> {
         let state = self.state.borrow();
-        let (producer, begun) = open(&state, "abort")?;
+        let (producer, begun) = open(&state, TransactionStep::Abort)?;
         failpoint::reach!("abort.before");
         let deadline = Instant::now() + self.settings.transaction_timeout;
         repeat(deadline, |remaining| raw_abort(producer, remaining))
-            .map_err(|error| self.error(producer, "abort the transaction", error, Some(begun)))?;
+            .map_err(|error| self.error(producer, TransactionStep::Abort, error, Some(begun)))?;
         failpoint::reach!("abort.after");
         Ok(())
     }
@@ -310,19 +307,19 @@ impl Transactions {
         }
     }
 
-    fn offset_list(&self, offsets: &[(i32, i64, &str)]) -> Result<TopicPartitionList, Error> {
-        const DOING: &str = "send offsets to the transaction";
+    fn offset_list(&self, offsets: &[(i32, i64, &str)]) -> Result<TopicPartitionList, TransactionError> {
+        const STEP: TransactionStep = TransactionStep::SendOffsets;
         if offsets.is_empty() {
             // Kafka would say `Ok`, send nothing, and fence nobody.
-            return Err(Error::Stop { doing: DOING, problem: "there are none".to_owned() });
+            return Err(TransactionError::Stop { step: STEP, problem: "there are none".to_owned() });
         }
         let mut list = TopicPartitionList::with_capacity(offsets.len());
         for (partition, offset, note) in
             offsets.iter().filter(|(partition, offset, _)| weakness::keeps(*partition, *offset))
         {
             let mut element = list.add_partition(&self.topic, *partition);
-            element.set_offset(Offset::Offset(*offset)).map_err(|error| Error::Stop {
-                doing: DOING,
+            element.set_offset(Offset::Offset(*offset)).map_err(|error| TransactionError::Stop {
+                step: STEP,
                 problem: format!("partition {partition}, offset {offset}: {error}"),
             })?;
             if !note.is_empty() {
@@ -338,24 +335,28 @@ impl Transactions {
     fn error(
         &self,
         producer: &BaseProducer<TransactionContext>,
-        doing: &'static str,
+        step: TransactionStep,
         error: KafkaError,
         begun: Option<Instant>,
-    ) -> Error {
+    ) -> TransactionError {
         // What explains the error may still be in the queue.
         producer.poll(TURN);
         if let Some(reason) = self.reports.refusal() {
-            return Error::Refused { reason };
+            return TransactionError::Refused { reason };
         }
         let near = self.settings.transaction_timeout * 8 / 10;
         let old = begun.is_some_and(|begun| Instant::now().saturating_duration_since(begun) >= near);
         match verdict(&error) {
-            Verdict::Abort => self.abort_error(producer, doing, error),
-            Verdict::Fenced if !old && !producer.context().was_cut() => {
-                Error::Fenced { doing, transactional_id: self.settings.transactional_id.clone(), source: error.into() }
+            Verdict::Abort => self.abort_error(producer, step, error),
+            Verdict::Fenced if !old && !producer.context().was_cut() => TransactionError::Fenced {
+                step,
+                transactional_id: self.settings.transactional_id.clone(),
+                source: error.into(),
+            },
+            Verdict::Refused => TransactionError::Refused { reason: error.to_string() },
+            Verdict::Fenced | Verdict::Retry | Verdict::Rebuild => {
+                TransactionError::Rebuild { step, source: error.into() }
             }
-            Verdict::Refused => Error::Refused { reason: error.to_string() },
-            Verdict::Fenced | Verdict::Retry | Verdict::Rebuild => Error::Rebuild { doing, source: error.into() },
         }
     }
 
@@ -363,19 +364,19 @@ impl Transactions {
     fn abort_error(
         &self,
         producer: &BaseProducer<TransactionContext>,
-        doing: &'static str,
+        step: TransactionStep,
         error: KafkaError,
-    ) -> Error {
+    ) -> TransactionError {
         producer.poll(TURN);
         if let Some(reason) = self.reports.refusal() {
-            return Error::Refused { reason };
+            return TransactionError::Refused { reason };
         }
         // A delivery that failed explains more than that the queue did not empty.
         let error = producer.context().failure().unwrap_or(error);
         match verdict(&error) {
             // No second attempt would be let in either.
-            Verdict::Refused => Error::Refused { reason: error.to_string() },
-            _ => Error::Abort { doing, source: error.into() },
+            Verdict::Refused => TransactionError::Refused { reason: error.to_string() },
+            _ => TransactionError::Abort { step, source: error.into() },
         }
     }
 }
@@ -387,10 +388,13 @@ fn stranger(settings: &Settings) -> ConsumerGroupMetadata {
 }
 
 /// Returns the producer and when its open transaction began.
-fn open<'a>(state: &'a State, doing: &'static str) -> Result<(&'a BaseProducer<TransactionContext>, Instant), Error> {
+fn open<'a>(
+    state: &'a State,
+    step: TransactionStep,
+) -> Result<(&'a BaseProducer<TransactionContext>, Instant), TransactionError> {
     match (&state.producer, state.open) {
         (Some(producer), Some(begun)) => Ok((producer, begun)),
-        _ => Err(Error::Stop { doing, problem: "no transaction is open".to_owned() }),
+        _ => Err(TransactionError::Stop { step, problem: "no transaction is open".to_owned() }),
     }
 }
 

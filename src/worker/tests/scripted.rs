@@ -10,7 +10,8 @@ use livesession_formats::notification::Rules;
 use livesession_grouping as grouping;
 use livesession_grouping::time::Millis;
 use livesession_kafka::{
-    Apply, ErrorCounts, KnownEnds, LogEnds, Outgoing, Record, RestoreProgress, Restored, consumer, restore, transaction,
+    Apply, ConsumerError, ErrorCounts, KnownEnds, LogEnds, Outgoing, Record, RestoreError, RestoreProgress, Restored,
+    TransactionError, TransactionStep,
 };
 
 /// A broker of one input partition. Notes what it is asked to do.
@@ -65,20 +66,19 @@ impl Scripted {
 }
 
 impl Broker for Scripted {
-    fn poll(&self, _timeout: Duration) -> Result<Input<'_>, consumer::Error> {
+    fn poll(&self, _timeout: Duration) -> Result<Input<'_>, ConsumerError> {
         Ok(self.inputs.borrow_mut().pop_front().unwrap_or(Input::Idle))
     }
 
-    fn start(&self, partition: i32, offset: i64) -> Result<(), consumer::Error> {
+    fn start(&self, partition: i32, offset: i64) -> Result<(), ConsumerError> {
         self.say(format!("start {partition} at {offset}"));
         Ok(())
     }
 
-    fn log_ends(&self, partition: i32, _timeout: Duration) -> Result<LogEnds, consumer::Error> {
+    fn log_ends(&self, partition: i32, _timeout: Duration) -> Result<LogEnds, ConsumerError> {
         self.say(format!("log ends of {partition}"));
         if self.is_silent.get() {
-            let source = "no answer".into();
-            return Err(consumer::Error::Retry { doing: "ask for the log ends", partition, source });
+            return Err(ConsumerError::Retry { partition, source: "no answer".into() });
         }
         Ok(LogEnds { start: 0, end: 0 })
     }
@@ -87,12 +87,12 @@ impl Broker for Scripted {
         self.position.get()
     }
 
-    fn begin_restore(&self, partition: i32) -> Result<(), restore::Error> {
+    fn begin_restore(&self, partition: i32) -> Result<(), RestoreError> {
         self.restoring.borrow_mut().push(partition);
         Ok(())
     }
 
-    fn step_restore(&self, _budget: Duration, apply: &mut Apply<'_>) -> Result<RestoreProgress, restore::Error> {
+    fn step_restore(&self, _budget: Duration, apply: &mut Apply<'_>) -> Result<RestoreProgress, RestoreError> {
         self.slices.update(|slices| slices + 1);
         let (log, committed) = &self.changelog;
         let restore = |partition| {
@@ -102,12 +102,12 @@ impl Broker for Scripted {
         Ok(RestoreProgress { restored: self.restoring.take().into_iter().map(restore).collect(), remaining: 0 })
     }
 
-    fn begin(&self) -> Result<(), transaction::Error> {
+    fn begin(&self) -> Result<(), TransactionError> {
         self.say("begin".to_owned());
         Ok(())
     }
 
-    fn send(&self, record: &Outgoing<'_>) -> Result<(), transaction::Error> {
+    fn send(&self, record: &Outgoing<'_>) -> Result<(), TransactionError> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         self.sent.borrow_mut().push(Sent {
             topic: record.topic.to_owned(),
@@ -119,15 +119,15 @@ impl Broker for Scripted {
         Ok(())
     }
 
-    fn commit(&self, offsets: &[(i32, i64)], _timeout: Duration) -> Result<(), transaction::Error> {
+    fn commit(&self, offsets: &[(i32, i64)], _timeout: Duration) -> Result<(), TransactionError> {
         self.say(format!("commit {offsets:?}"));
         if self.refuses.take() {
-            return Err(transaction::Error::Abort { doing: "commit the transaction", source: "refused".into() });
+            return Err(TransactionError::Abort { step: TransactionStep::Commit, source: "refused".into() });
         }
         Ok(())
     }
 
-    fn abort(&self) -> Result<(), transaction::Error> {
+    fn abort(&self) -> Result<(), TransactionError> {
         self.say("abort".to_owned());
         Ok(())
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use livesession_kafka::consumer::Consumer;
-use livesession_kafka::transaction::{Error, Transactions};
-use livesession_kafka::{Broker as _, Client, Input, LogEnds, Outgoing};
+use livesession_kafka::transaction::Transactions;
+use livesession_kafka::{Broker as _, Client, Input, LogEnds, Outgoing, TransactionError as Error};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
@@ -149,7 +149,7 @@ fn fenced_member(broker: &Broker) {
         ended = first.poll(Duration::from_millis(20)).err();
         ended.is_some()
     });
-    assert!(matches!(ended, Some(livesession_kafka::consumer::Error::Rebuild { .. })), "{ended:?}");
+    assert!(matches!(ended, Some(livesession_kafka::ConsumerError::Rebuild { .. })), "{ended:?}");
 }
 
 /// A worker that was asleep sends its work with the membership that it had.

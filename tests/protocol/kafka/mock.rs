@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use livesession_kafka::Outgoing;
 use livesession_kafka::consumer::Consumer;
 use livesession_kafka::context::Reports;
 use livesession_kafka::settings::Settings;
-use livesession_kafka::transaction::{Error, Transactions};
+use livesession_kafka::transaction::Transactions;
+use livesession_kafka::{Outgoing, TransactionError as Error};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerGroupMetadata, DefaultConsumerContext};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use livesession_kafka::transaction::Error;
-use livesession_kafka::{Broker as _, Client};
+use livesession_kafka::{Broker as _, Client, TransactionError as Error};
 
 use crate::kafka::support::broker::{Broker, wait_until};
 use crate::kafka::support::fixture::{PATIENCE, World, timed, wait_for_assignment};

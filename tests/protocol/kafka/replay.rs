@@ -1,9 +1,8 @@
 //! `kafka::replay`: two that use one transactional id, whichever way the first one finds out.
 
-use livesession_kafka::Outgoing;
 use livesession_kafka::replay::{Error, Replay};
 use livesession_kafka::settings::Settings;
-use livesession_kafka::transaction;
+use livesession_kafka::{Outgoing, TransactionError};
 
 use crate::kafka::support::broker::Broker;
 use crate::kafka::support::fixture::{PATIENCE, World, outgoing};
@@ -60,7 +59,7 @@ fn overtaken_inside(broker: &Broker) {
     let second = connect(&world, &settings);
     carry(&world, &second, "second").unwrap();
     let error = first.commit(0, 1, "first").unwrap_err();
-    assert!(matches!(error, Error::Write(transaction::Error::Fenced { .. })), "{error:?}");
+    assert!(matches!(error, Error::Write(TransactionError::Fenced { .. })), "{error:?}");
     assert_eq!(world.committed_records(&world.output, 0), ["k=second"]);
 }
 

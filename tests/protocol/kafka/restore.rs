@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use livesession_kafka::consumer::Consumer;
 use livesession_kafka::log_ends::Probe;
-use livesession_kafka::restore::{Error, Restore};
+use livesession_kafka::restore::Restore;
 use livesession_kafka::transaction::Transactions;
-use livesession_kafka::{Broker as _, Client, RestoreProgress, Restored};
+use livesession_kafka::{Broker as _, Client, RestoreError as Error, RestoreProgress, Restored};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};

@@ -9,10 +9,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use livesession_kafka::admin::{self, Admin};
+use livesession_kafka::admin::Admin;
 use livesession_kafka::settings::{SecurityProtocol, Settings};
-use livesession_kafka::transaction::Error;
-use livesession_kafka::{Broker as _, Client};
+use livesession_kafka::{Broker as _, Client, ReadError, TransactionError as Error};
 
 use crate::kafka::support::broker::{self, Broker};
 use crate::kafka::support::fixture::{PATIENCE, World, timed, wait_for_assignment};
@@ -164,7 +163,7 @@ fn logins() -> Result<(), String> {
         assert!(took < SOON, "{what}: {took:?}");
         assert!(!error.to_string().contains("wrong"), "{error}");
         let (result, took) = timed(|| Admin::new(&settings, Duration::from_secs(3)).unwrap().topic(&world.input));
-        assert!(matches!(result, Err(admin::Error::Refused { .. })), "{what}: {result:?}");
+        assert!(matches!(result, Err(ReadError::Refused { .. })), "{what}: {result:?}");
         assert!(took < SOON, "{what}: {took:?}");
     }
     Ok(())

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use livesession_kafka::admin::{Admin, Creation, Error, NewTopicSettings};
-use livesession_kafka::consumer;
-use livesession_kafka::{Broker as _, Input, KnownEnds};
+use livesession_kafka::admin::{Admin, Creation, NewTopicSettings};
+use livesession_kafka::{Broker as _, ConsumerError, Input, KnownEnds, ReadError};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{Offset, TopicPartitionList};
@@ -68,12 +67,12 @@ fn impossible(broker: &Broker) {
     ];
     for topic in wrong {
         let error = admin.create(&topic).unwrap_err();
-        assert!(matches!(error, Error::Impossible { .. }), "{topic:?}: {error:?}");
+        assert!(matches!(error, ReadError::Rejected { .. }), "{topic:?}: {error:?}");
     }
     let nobody = livesession_kafka::settings::Settings::new("127.0.0.1:1", "group", "id");
     let absent = Admin::new(&nobody, Duration::from_secs(1)).unwrap();
     let error = absent.topic("any").unwrap_err();
-    assert!(matches!(error, Error::Away { .. }), "{error:?}");
+    assert!(matches!(error, ReadError::Unavailable { .. }), "{error:?}");
 }
 
 fn truncated(broker: &Broker) {
@@ -99,7 +98,7 @@ fn truncated(broker: &Broker) {
             }
         }));
         let error = error.unwrap();
-        assert!(matches!(error, consumer::Error::Stop { .. }), "offset {offset}: {error:?}");
+        assert!(matches!(error, ConsumerError::Stop { .. }), "offset {offset}: {error:?}");
     }
     // What is left can be read.
     let (client, _) = world.join("a");

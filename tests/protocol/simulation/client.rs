@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use livesession_kafka::{
-    Apply, Broker, Cause, ErrorCounts, Input, LogEnds, Outgoing, Record, RestoreProgress, Restored, consumer, restore,
-    transaction,
+    Apply, Broker, Cause, ConsumerError, ErrorCounts, Input, LogEnds, Outgoing, Record, RestoreError, RestoreProgress,
+    Restored, TransactionError, TransactionStep,
 };
 
 use super::cluster::{Place, ProducerRefusal, Request, Written};
@@ -346,8 +346,8 @@ impl<'a> Client<'a> {
     }
 
     /// Notes whether a step of a transaction failed in a way after which the worker tries again.
-    fn note_failure(&self, result: &Result<(), transaction::Error>) {
-        if let Err(transaction::Error::Abort { .. }) = result {
+    fn note_failure(&self, result: &Result<(), TransactionError>) {
+        if let Err(TransactionError::Abort { .. }) = result {
             let mut state = self.state.borrow_mut();
             state.failures += 1;
             state.has_failed = true;
@@ -365,8 +365,8 @@ impl<'a> Client<'a> {
         Duration::from_millis((50 << state.failures.min(10)).min(1_000))
     }
 
-    fn give_up(&self, error: transaction::Error) -> Result<(), transaction::Error> {
-        if !matches!(error, transaction::Error::Abort { .. }) {
+    fn give_up(&self, error: TransactionError) -> Result<(), TransactionError> {
+        if !matches!(error, TransactionError::Abort { .. }) {
             let mut state = self.state.borrow_mut();
             state.transaction = None;
             state.dead = true;

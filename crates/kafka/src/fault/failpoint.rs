@@ -67,8 +67,24 @@ macro_rules! reach {
 
 pub use crate::reach;
 
+/// An error that a rule asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Injected {
+    pub place: &'static str,
+    /// Whether it says that nothing was committed.
+    pub is_abort: bool,
+}
+
+impl std::fmt::Display for Injected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "failpoint {}", self.place)
+    }
+}
+
+impl std::error::Error for Injected {}
+
 #[cfg(debug_assertions)]
-pub use rules::{Injected, strike};
+pub use rules::strike;
 
 #[cfg(debug_assertions)]
 mod rules {
@@ -76,26 +92,10 @@ mod rules {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 
-    use super::PLACES;
+    use super::{Injected, PLACES};
 
     /// Holds the rules.
     const VARIABLE: &str = "LIVESESSION_FAILPOINTS";
-
-    /// An error that a rule asked for.
-    #[derive(Clone, Copy, Debug)]
-    pub struct Injected {
-        pub place: &'static str,
-        /// Whether it says that nothing was committed.
-        pub is_abort: bool,
-    }
-
-    impl std::fmt::Display for Injected {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            write!(f, "failpoint {}", self.place)
-        }
-    }
-
-    impl std::error::Error for Injected {}
 
     #[derive(Clone, Copy, Debug)]
     enum Action {

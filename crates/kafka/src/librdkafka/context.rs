@@ -27,6 +27,7 @@ use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::librdkafka::codes::{Kind, kind};
 use crate::librdkafka::native;
 use crate::values::{ErrorCounts, KnownEnds};
 
@@ -41,15 +42,6 @@ pub struct Reports {
     refusal: Mutex<Option<String>>,
     /// The last error of any kind.
     last: Mutex<String>,
-}
-
-/// What an error means for the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Transport,
-    Auth,
-    Timeout,
-    Other,
 }
 
 impl Reports {
@@ -97,47 +89,6 @@ impl Reports {
     pub fn last(&self) -> String {
         lock(&self.last).clone()
     }
-}
-
-/// Returns whether a broker will go on refusing until a person repairs something.
-pub fn is_refusal(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        code,
-        Code::Authentication
-            | Code::SSL
-            | Code::SaslAuthenticationFailed
-            | Code::UnsupportedSASLMechanism
-            | Code::TopicAuthorizationFailed
-            | Code::GroupAuthorizationFailed
-            | Code::ClusterAuthorizationFailed
-            | Code::TransactionalIdAuthorizationFailed
-    )
-}
-
-fn kind(error: &KafkaError, reason: &str) -> Kind {
-    use RDKafkaErrorCode as Code;
-    match error.rdkafka_error_code() {
-        // A connection cut in the middle of a login is reported as a failed login.
-        Some(Code::Authentication) if reason.contains("transport failure") || reason.contains("Timed out") => {
-            Kind::Transport
-        }
-        // A client certificate is refused only after the handshake, which looks like a connection that breaks.
-        Some(Code::BrokerTransportFailure) if is_certificate_alert(reason) => Kind::Auth,
-        Some(code) if is_refusal(code) => Kind::Auth,
-        Some(Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve | Code::NetworkException) => {
-            Kind::Transport
-        }
-        Some(Code::OperationTimedOut | Code::MessageTimedOut | Code::TimedOutQueue | Code::RequestTimedOut) => {
-            Kind::Timeout
-        }
-        _ => Kind::Other,
-    }
-}
-
-fn is_certificate_alert(reason: &str) -> bool {
-    let alert = reason.split_once("alert ").map(|(_, alert)| alert);
-    alert.is_some_and(|alert| ["certificate", "unknown ca", "access denied"].iter().any(|text| alert.contains(text)))
 }
 
 /// Passes librdkafka's own log lines on, one level milder: it calls `error` what it repairs by itself.
@@ -388,26 +339,6 @@ mod tests {
 
     fn global(code: RDKafkaErrorCode) -> KafkaError {
         KafkaError::Global(code)
-    }
-
-    #[test]
-    fn refusals_stop_and_outages_do_not() {
-        use RDKafkaErrorCode as Code;
-        for (code, reason, expected) in [
-            (Code::Authentication, "SASL authentication error: invalid credentials", Kind::Auth),
-            (Code::Authentication, "SASL SCRAM handshake failed: Local: Broker transport failure", Kind::Transport),
-            (Code::SSL, "certificate verify failed", Kind::Auth),
-            (Code::TopicAuthorizationFailed, "", Kind::Auth),
-            (Code::BrokerTransportFailure, "ssl/tls alert bad certificate: SSL alert number 42", Kind::Auth),
-            (Code::BrokerTransportFailure, "tlsv1 alert unknown ca: SSL alert number 48", Kind::Auth),
-            (Code::BrokerTransportFailure, "tlsv1 alert internal error: SSL alert number 80", Kind::Transport),
-            (Code::BrokerTransportFailure, "connection refused", Kind::Transport),
-            (Code::AllBrokersDown, "1/1 brokers are down", Kind::Transport),
-            (Code::OperationTimedOut, "", Kind::Timeout),
-            (Code::Fail, "", Kind::Other),
-        ] {
-            assert_eq!(kind(&global(code), reason), expected, "{code:?} {reason}");
-        }
     }
 
     #[test]

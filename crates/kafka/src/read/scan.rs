@@ -14,33 +14,16 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::librdkafka::context::{PlainContext, Reports, is_refusal};
+use crate::error::ReadError;
+use crate::librdkafka::codes::is_refusal;
+use crate::librdkafka::context::{PlainContext, Reports};
 use crate::librdkafka::record::Record;
 use crate::librdkafka::settings::Settings;
-use crate::values::{Cause, LogEnds};
+use crate::read::failure::{rebuild, sort};
+use crate::values::LogEnds;
 
 /// How long one look for the next record takes at most.
 const SLICE: Duration = Duration::from_millis(100);
-
-/// Tells what to do when a topic could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Nobody answered in time, or a transaction hangs: try again later (exit 69).
-    #[error("could not {doing}")]
-    Away {
-        doing: String,
-        #[source]
-        source: Cause,
-    },
-
-    /// A password, certificate or permission is wrong: a person has to repair it (exit 78).
-    #[error("broker refuses this client: {reason}")]
-    Refused { reason: String },
-
-    /// Retention has deleted what was to be read next: begin again (exit 75).
-    #[error("could not read on in {topic}/{partition}: the record at offset {next} is gone")]
-    Gone { topic: String, partition: i32, next: i64 },
-}
 
 /// What a group has committed for a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,30 +54,29 @@ struct Stretch {
 
 impl Scan {
     /// Creates the reader; every question may take `timeout`, and so may every record.
-    pub fn new(settings: &Settings, timeout: Duration) -> Result<Scan, Error> {
+    pub fn new(settings: &Settings, timeout: Duration) -> Result<Scan, ReadError> {
         let reports = Arc::new(Reports::default());
         let context = PlainContext { reports: Arc::clone(&reports) };
         let base = settings.reader().create_with_context(context);
-        let base = base.map_err(|error| Error::Away { doing: "create a reader".to_owned(), source: error.into() })?;
+        let base = base.map_err(|error| rebuild("could not create the reader of a topic", error))?;
         Ok(Scan { base, reports, timeout, stretch: RefCell::new(None) })
     }
 
     /// Returns the first offset of a partition and the end of what is committed in it.
-    pub fn ends(&self, topic: &str, partition: i32) -> Result<LogEnds, Error> {
-        let (start, end) = self.ask(format!("ask for the ends of {topic}/{partition}"), |slice| {
+    pub fn ends(&self, topic: &str, partition: i32) -> Result<LogEnds, ReadError> {
+        let (start, end) = self.ask(format!("could not get the log ends of {topic}/{partition}"), |slice| {
             self.base.fetch_watermarks(topic, partition, slice)
         })?;
         Ok(LogEnds { start, end })
     }
 
     /// Returns the offset of the first record with that Kafka timestamp in ms or a later one, `None` if there is none.
-    pub fn offset_at(&self, topic: &str, partition: i32, timestamp: i64) -> Result<Option<i64>, Error> {
+    pub fn offset_at(&self, topic: &str, partition: i32, timestamp: i64) -> Result<Option<i64>, ReadError> {
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition(topic, partition);
-        let doing = || format!("ask {topic}/{partition} for the offset at {timestamp} ms");
-        list.set_all_offsets(Offset::Offset(timestamp))
-            .map_err(|error| Error::Away { doing: doing(), source: error.into() })?;
-        let answer = self.ask(doing(), |slice| self.base.offsets_for_times(list.clone(), slice))?;
+        let problem = || format!("could not look up the offset of {topic}/{partition} at {timestamp} ms");
+        list.set_all_offsets(Offset::Offset(timestamp)).map_err(|error| self.sort(problem(), error))?;
+        let answer = self.ask(problem(), |slice| self.base.offsets_for_times(list.clone(), slice))?;
         let element = answer.find_partition(topic, partition);
         Ok(element.and_then(|found| match found.offset() {
             Offset::Offset(offset) => Some(offset),
@@ -103,16 +85,16 @@ impl Scan {
     }
 
     /// Returns what the group of the settings has committed; an offset in an open transaction is waited for.
-    pub fn committed(&self, topic: &str, partitions: &[i32]) -> Result<BTreeMap<i32, Committed>, Error> {
+    pub fn committed(&self, topic: &str, partitions: &[i32]) -> Result<BTreeMap<i32, Committed>, ReadError> {
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for partition in partitions {
             list.add_partition(topic, *partition);
         }
-        let doing = || format!("ask for the offsets of the group in {topic}");
-        let answer = self.ask(doing(), |slice| self.base.committed_offsets(list.clone(), slice))?;
+        let problem = || format!("could not get the committed offsets of the group in {topic}");
+        let answer = self.ask(problem(), |slice| self.base.committed_offsets(list.clone(), slice))?;
         let mut committed = BTreeMap::new();
         for element in answer.elements() {
-            element.error().map_err(|error| self.sort(doing(), error))?;
+            element.error().map_err(|error| self.sort(problem(), error))?;
             let offset = match element.offset() {
                 Offset::Offset(offset) => Some(offset),
                 _ => None,
@@ -123,19 +105,19 @@ impl Scan {
     }
 
     /// Begins to read a partition from `from` to before `end`; forgets what was being read.
-    pub fn begin(&self, topic: &str, partition: i32, from: i64, end: i64) -> Result<(), Error> {
-        let doing = || format!("begin to read {topic}/{partition} at offset {from}");
+    pub fn begin(&self, topic: &str, partition: i32, from: i64, end: i64) -> Result<(), ReadError> {
+        let problem = || format!("could not start reading {topic}/{partition} at offset {from}");
         let mut list = TopicPartitionList::with_capacity(1);
         let assigned =
             list.add_partition_offset(topic, partition, Offset::Offset(from)).and_then(|()| self.base.assign(&list));
-        assigned.map_err(|error| self.sort(doing(), error))?;
+        assigned.map_err(|error| self.sort(problem(), error))?;
         let stretch = Stretch { topic: topic.to_owned(), partition, next: from, end, moved: Instant::now() };
         *self.stretch.borrow_mut() = Some(stretch);
         Ok(())
     }
 
     /// Returns the next record of the stretch, `None` at its end.
-    pub fn next(&self) -> Result<Option<Record<'_>>, Error> {
+    pub fn next(&self) -> Result<Option<Record<'_>>, ReadError> {
         loop {
             let mut place = self.stretch.borrow_mut();
             let Some(stretch) = place.as_mut() else { return Ok(None) };
@@ -162,8 +144,8 @@ impl Scan {
             }
             if stretch.next < stretch.end && Instant::now().saturating_duration_since(stretch.moved) > self.timeout {
                 let Stretch { topic, partition, next, .. } = &*stretch;
-                return Err(Error::Away {
-                    doing: format!("read {topic}/{partition} at offset {next} for {:?}", self.timeout),
+                return Err(ReadError::Unavailable {
+                    problem: format!("no record of {topic}/{partition} at offset {next} for {:?}", self.timeout),
                     source: self.reports.last().into(),
                 });
             }
@@ -176,7 +158,7 @@ impl Scan {
     }
 
     /// Asks in slices, since the reason for a refusal comes only by polling.
-    fn ask<T>(&self, doing: String, question: impl Fn(Duration) -> Result<T, KafkaError>) -> Result<T, Error> {
+    fn ask<T>(&self, problem: String, question: impl Fn(Duration) -> Result<T, KafkaError>) -> Result<T, ReadError> {
         const QUESTION: Duration = Duration::from_secs(2);
         let deadline = Instant::now() + self.timeout;
         loop {
@@ -184,8 +166,8 @@ impl Scan {
             match question(remaining.min(QUESTION)) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => {
-                    let sorted = self.sort(doing.clone(), error);
-                    let is_over = Instant::now() >= deadline || !matches!(sorted, Error::Away { .. });
+                    let sorted = self.sort(problem.clone(), error);
+                    let is_over = Instant::now() >= deadline || !matches!(sorted, ReadError::Unavailable { .. });
                     if is_over {
                         return Err(sorted);
                     }
@@ -195,31 +177,26 @@ impl Scan {
     }
 
     /// Sorts an error between two records. What librdkafka repairs by itself is nothing here: the stretch does not move.
-    fn note(&self, stretch: &Stretch, error: KafkaError) -> Result<(), Error> {
+    fn note(&self, stretch: &Stretch, error: KafkaError) -> Result<(), ReadError> {
         use RDKafkaErrorCode as Code;
         if let Some(reason) = self.reports.refusal() {
-            return Err(Error::Refused { reason });
+            return Err(ReadError::Refused { reason });
         }
         match error.rdkafka_error_code() {
-            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset) => {
-                Err(Error::Gone { topic: stretch.topic.clone(), partition: stretch.partition, next: stretch.next })
-            }
-            Some(code) if is_refusal(code) => Err(Error::Refused { reason: error.to_string() }),
+            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset) => Err(ReadError::OffsetOutOfRange {
+                topic: stretch.topic.clone(),
+                reason: format!("partition {}, offset {}", stretch.partition, stretch.next),
+            }),
+            Some(code) if is_refusal(code) => Err(ReadError::Refused { reason: error.to_string() }),
             _ => Ok(()),
         }
     }
 
-    fn sort(&self, doing: String, error: KafkaError) -> Error {
+    fn sort(&self, problem: String, error: KafkaError) -> ReadError {
         if self.stretch.borrow().is_none() {
             // Nothing is assigned, so this takes no record.
             self.base.poll(Duration::ZERO);
         }
-        if let Some(reason) = self.reports.refusal() {
-            return Error::Refused { reason };
-        }
-        match error.rdkafka_error_code() {
-            Some(code) if is_refusal(code) => Error::Refused { reason: error.to_string() },
-            _ => Error::Away { doing, source: error.into() },
-        }
+        sort(&self.reports, problem, error)
     }
 }

@@ -24,44 +24,15 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::librdkafka::context::{PlainContext, Reports, is_refusal};
+use crate::error::ReadError;
+use crate::librdkafka::codes::code;
+use crate::librdkafka::context::{PlainContext, Reports};
 use crate::librdkafka::native::{self, TopicDescription};
 use crate::librdkafka::record::Record;
 use crate::librdkafka::settings::Settings;
+use crate::read::failure::{rebuild, sort};
 use crate::read::log_ends::Probe;
-use crate::values::{Cause, ErrorCounts, LogEnds};
-
-/// Tells what to do when a topic could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Nobody answered in time: ask again.
-    #[error("could not {doing}")]
-    Away {
-        doing: String,
-        #[source]
-        source: Cause,
-    },
-
-    /// The cluster has no topic of that name.
-    #[error("topic {topic:?} does not exist")]
-    Missing { topic: String },
-
-    /// The log has no record at the offset that was to be read: ask for the log's ends and the topic's id.
-    #[error("cannot read on in topic {topic:?}: {reason}")]
-    Moved { topic: String, reason: String },
-
-    /// The client is of no more use: make another one.
-    #[error("could not {doing}")]
-    Rebuild {
-        doing: &'static str,
-        #[source]
-        source: Cause,
-    },
-
-    /// A password, certificate or permission is wrong: stop, a person has to repair it.
-    #[error("broker refuses this client: {reason}")]
-    Refused { reason: String },
-}
+use crate::values::{ErrorCounts, LogEnds};
 
 /// A topic as the cluster has it now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +54,7 @@ pub struct Tail {
 
 impl Tail {
     /// Creates the clients. Nothing connects.
-    pub fn new(settings: &Settings, topic: &str) -> Result<Tail, Error> {
+    pub fn new(settings: &Settings, topic: &str) -> Result<Tail, ReadError> {
         let reports = Arc::new(Reports::default());
         let create = || -> KafkaResult<Tail> {
             Ok(Tail {
@@ -94,7 +65,7 @@ impl Tail {
                 next: RefCell::default(),
             })
         };
-        create().map_err(|error| Error::Rebuild { doing: "create the reader of a topic", source: error.into() })
+        create().map_err(|error| rebuild("could not create the reader of a topic", error))
     }
 
     pub fn topic(&self) -> &str {
@@ -102,24 +73,24 @@ impl Tail {
     }
 
     /// Returns the topic's id and its number of partitions. Costs a round trip.
-    pub fn describe(&self, timeout: Duration) -> Result<Description, Error> {
+    pub fn describe(&self, timeout: Duration) -> Result<Description, ReadError> {
         match native::describe_topic(&self.reader, &self.topic, timeout) {
             Ok(TopicDescription { id, partitions }) => {
                 Ok(Description { id, partitions: i32::try_from(partitions).unwrap_or(i32::MAX) })
             }
-            Err(error) => Err(self.unanswered(format!("describe topic {:?}", self.topic), error)),
+            Err(error) => Err(self.unanswered(format!("could not describe topic {:?}", self.topic), error)),
         }
     }
 
     /// Returns the first and the next offset of a partition's log, open transactions included. Costs a round trip.
-    pub fn log_ends(&self, partition: i32, timeout: Duration) -> Result<LogEnds, Error> {
+    pub fn log_ends(&self, partition: i32, timeout: Duration) -> Result<LogEnds, ReadError> {
         self.probe.log_ends(&self.topic, partition, timeout).map_err(|error| {
-            self.unanswered(format!("ask for the log ends of partition {partition} of topic {:?}", self.topic), error)
+            self.unanswered(format!("could not get the log ends of {}/{partition}", self.topic), error)
         })
     }
 
     /// Begins to read each partition at its offset. Replaces what was read before.
-    pub fn start(&self, offsets: &[(i32, i64)]) -> Result<(), Error> {
+    pub fn start(&self, offsets: &[(i32, i64)]) -> Result<(), ReadError> {
         let assign = || -> KafkaResult<()> {
             let mut list = TopicPartitionList::with_capacity(offsets.len());
             for (partition, offset) in offsets {
@@ -127,7 +98,7 @@ impl Tail {
             }
             self.reader.assign(&list)
         };
-        assign().map_err(|error| Error::Rebuild { doing: "assign the partitions of a topic", source: error.into() })?;
+        assign().map_err(|error| rebuild("could not assign the partitions of a topic", error))?;
         self.next.replace(offsets.iter().copied().collect());
         Ok(())
     }
@@ -137,11 +108,11 @@ impl Tail {
     /// # Errors
     ///
     /// What librdkafka repairs by itself (a connection cut, a leader moved) is not an error here: it looks idle.
-    pub fn poll(&self, timeout: Duration) -> Result<Option<Record<'_>>, Error> {
+    pub fn poll(&self, timeout: Duration) -> Result<Option<Record<'_>>, ReadError> {
         let deadline = Instant::now() + timeout;
         loop {
             if let Some(reason) = self.reports.refusal() {
-                return Err(Error::Refused { reason });
+                return Err(ReadError::Refused { reason });
             }
             let remaining = deadline.saturating_duration_since(Instant::now());
             match self.reader.poll(remaining) {
@@ -166,11 +137,11 @@ impl Tail {
     }
 
     /// Returns the next offset of every partition, behind all that [`Tail::poll`] has handed out and what lies between.
-    pub fn positions(&self) -> Result<BTreeMap<i32, i64>, Error> {
+    pub fn positions(&self) -> Result<BTreeMap<i32, i64>, ReadError> {
         let positions = self
             .reader
             .position()
-            .map_err(|error| Error::Rebuild { doing: "ask for the positions of a reader", source: error.into() })?;
+            .map_err(|error| rebuild("could not get the positions of the reader of a topic", error))?;
         let mut next = self.next.borrow_mut();
         for element in positions.elements() {
             // `Invalid` until the first record or marker: then it is where it started.
@@ -187,7 +158,7 @@ impl Tail {
     }
 
     /// Sorts the error of a question.
-    fn unanswered(&self, doing: String, error: KafkaError) -> Error {
+    fn unanswered(&self, problem: String, error: KafkaError) -> ReadError {
         use RDKafkaErrorCode as Code;
         // The reason of a refusal comes only by polling; a reader that was started is polled anyway, and a record taken
         // here would be lost.
@@ -195,29 +166,23 @@ impl Tail {
         if self.next.borrow().is_empty() {
             drop(self.reader.poll(Duration::ZERO));
         }
-        if let Some(reason) = self.reports.refusal() {
-            return Error::Refused { reason };
-        }
-        let code = match &error {
-            KafkaError::AdminOp(code) => Some(*code),
-            other => other.rdkafka_error_code(),
-        };
-        match code {
-            Some(code) if is_refusal(code) => Error::Refused { reason: error.to_string() },
-            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => Error::Missing { topic: self.topic.clone() },
-            _ => Error::Away { doing, source: error.into() },
+        match (sort(&self.reports, problem, error.clone()), code(&error)) {
+            (ReadError::Unavailable { .. }, Some(Code::UnknownTopicOrPartition | Code::UnknownTopic)) => {
+                ReadError::UnknownTopic { topic: self.topic.clone() }
+            }
+            (sorted, _) => sorted,
         }
     }
 
     /// Sorts an error of the reader. What librdkafka repairs by itself was counted by the context.
-    fn sort(&self, error: KafkaError) -> Result<(), Error> {
+    fn sort(&self, error: KafkaError) -> Result<(), ReadError> {
         use RDKafkaErrorCode as Code;
         match (error.rdkafka_error_code(), &error) {
             (Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset | Code::LogTruncation), _) => {
-                Err(Error::Moved { topic: self.topic.clone(), reason: self.reports.last() })
+                Err(ReadError::OffsetOutOfRange { topic: self.topic.clone(), reason: self.reports.last() })
             }
             (Some(Code::Fatal), _) | (_, KafkaError::MessageConsumptionFatal(_)) => {
-                Err(Error::Rebuild { doing: "read a topic", source: error.into() })
+                Err(rebuild("the reader of a topic is unusable", error))
             }
             _ => Ok(()),
         }

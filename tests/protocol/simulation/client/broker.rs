@@ -16,26 +16,26 @@ fn gone() -> Cause {
     cause("the process was killed")
 }
 
-fn abort(doing: &'static str, text: &str) -> transaction::Error {
-    transaction::Error::Abort { doing, source: cause(text) }
+fn abort(step: TransactionStep, text: &str) -> TransactionError {
+    TransactionError::Abort { step, source: cause(text) }
 }
 
-fn rebuild(doing: &'static str, text: &str) -> transaction::Error {
-    transaction::Error::Rebuild { doing, source: cause(text) }
+fn rebuild(step: TransactionStep, text: &str) -> TransactionError {
+    TransactionError::Rebuild { step, source: cause(text) }
 }
 
-fn refused(doing: &'static str, refusal: ProducerRefusal) -> transaction::Error {
+fn refused(step: TransactionStep, refusal: ProducerRefusal) -> TransactionError {
     match refusal {
         ProducerRefusal::Fenced => {
-            transaction::Error::Fenced { doing, transactional_id: "node".to_owned(), source: cause("fenced") }
+            TransactionError::Fenced { step, transactional_id: "node".to_owned(), source: cause("fenced") }
         }
-        ProducerRefusal::InvalidState => rebuild(doing, "invalid transaction state"),
+        ProducerRefusal::InvalidState => rebuild(step, "invalid transaction state"),
     }
 }
 
 impl Broker for Client<'_> {
-    fn poll(&self, _timeout: Duration) -> Result<Input<'_>, consumer::Error> {
-        let failed = |text| consumer::Error::Rebuild { doing: "poll", source: cause(text) };
+    fn poll(&self, _timeout: Duration) -> Result<Input<'_>, ConsumerError> {
+        let failed = |text| ConsumerError::Rebuild { problem: "could not poll".to_owned(), source: cause(text) };
         if !self.survives("poll") {
             return Err(failed("killed"));
         }
@@ -50,7 +50,7 @@ impl Broker for Client<'_> {
         if self.survives("polled") { Ok(input) } else { Err(failed("killed")) }
     }
 
-    fn start(&self, partition: i32, offset: i64) -> Result<(), consumer::Error> {
+    fn start(&self, partition: i32, offset: i64) -> Result<(), ConsumerError> {
         self.trace(|| format!("start {partition} at {offset}"));
         let mut state = self.state.borrow_mut();
         let ignore = self.is(Weakness::NoSeek);
@@ -61,12 +61,15 @@ impl Broker for Client<'_> {
                 self.world().cluster.borrow_mut().group.note_start(self.node.get(), partition, offset);
                 Ok(())
             }
-            _ => Err(consumer::Error::Rebuild { doing: "start a partition", source: cause("it is not ours") }),
+            _ => Err(ConsumerError::Rebuild {
+                problem: format!("could not start partition {partition} at offset {offset}"),
+                source: cause("it is not ours"),
+            }),
         }
     }
 
-    fn log_ends(&self, partition: i32, _timeout: Duration) -> Result<LogEnds, consumer::Error> {
-        let retry = || consumer::Error::Retry { doing: "ask for the log ends", partition, source: cause("no answer") };
+    fn log_ends(&self, partition: i32, _timeout: Duration) -> Result<LogEnds, ConsumerError> {
+        let retry = || ConsumerError::Retry { partition, source: cause("no answer") };
         if !self.survives("log ends") || self.draw(Fault::NoAnswer) {
             return Err(retry());
         }
@@ -83,13 +86,13 @@ impl Broker for Client<'_> {
         (*self.state.borrow().owned.get(&partition)?)?.position
     }
 
-    fn begin_restore(&self, partition: i32) -> Result<(), restore::Error> {
+    fn begin_restore(&self, partition: i32) -> Result<(), RestoreError> {
         self.state.borrow_mut().restores.insert(partition, Restoring::Asking);
         Ok(())
     }
 
-    fn step_restore(&self, _budget: Duration, apply: &mut Apply<'_>) -> Result<RestoreProgress, restore::Error> {
-        let failed = || restore::Error::Rebuild { source: gone() };
+    fn step_restore(&self, _budget: Duration, apply: &mut Apply<'_>) -> Result<RestoreProgress, RestoreError> {
+        let failed = || RestoreError::Rebuild { source: gone() };
         let mut restored = Vec::new();
         let partitions: Vec<i32> = self.state.borrow().restores.keys().copied().collect();
         for partition in partitions {
@@ -113,14 +116,14 @@ impl Broker for Client<'_> {
         if self.survives("restored") { Ok(RestoreProgress { restored, remaining: 0 }) } else { Err(failed()) }
     }
 
-    fn begin(&self) -> Result<(), transaction::Error> {
-        const DOING: &str = "begin";
-        if !self.survives(DOING) {
-            return Err(rebuild(DOING, "killed"));
+    fn begin(&self) -> Result<(), TransactionError> {
+        const STEP: TransactionStep = TransactionStep::Begin;
+        if !self.survives("begin") {
+            return Err(rebuild(STEP, "killed"));
         }
         if self.state.borrow().dead || self.state.borrow().transaction.is_some() {
             let problem = "the last one has not ended".to_owned();
-            return Err(transaction::Error::Stop { doing: DOING, problem });
+            return Err(TransactionError::Stop { step: STEP, problem });
         }
         if self.state.borrow().doubt {
             self.trace(|| "new producer".to_owned());
@@ -132,13 +135,13 @@ impl Broker for Client<'_> {
         Ok(())
     }
 
-    fn send(&self, record: &Outgoing<'_>) -> Result<(), transaction::Error> {
-        const DOING: &str = "produce";
-        if !self.survives(DOING) {
-            return Err(rebuild(DOING, "killed"));
+    fn send(&self, record: &Outgoing<'_>) -> Result<(), TransactionError> {
+        const STEP: TransactionStep = TransactionStep::Send;
+        if !self.survives("produce") {
+            return Err(rebuild(STEP, "killed"));
         }
         if self.draw(Fault::SendFails) {
-            let refused = Err(abort(DOING, "the record was refused"));
+            let refused = Err(abort(STEP, "the record was refused"));
             self.note_failure(&refused);
             return refused;
         }
@@ -161,7 +164,7 @@ impl Broker for Client<'_> {
         let (node, state) = (self.node.get(), &mut *self.state.borrow_mut());
         let epoch = state.epoch;
         let Some(open) = &mut state.transaction else {
-            return Err(transaction::Error::Stop { doing: DOING, problem: "no transaction".to_owned() });
+            return Err(TransactionError::Stop { step: STEP, problem: "no transaction".to_owned() });
         };
         // What a limit has cut off and what is withdrawn come on top.
         let on_top = ["\"close_cause\":\"limit\"", "\"status\":\"withdrawn\""];
@@ -180,7 +183,7 @@ impl Broker for Client<'_> {
         Ok(())
     }
 
-    fn commit(&self, offsets: &[(i32, i64)], _timeout: Duration) -> Result<(), transaction::Error> {
+    fn commit(&self, offsets: &[(i32, i64)], _timeout: Duration) -> Result<(), TransactionError> {
         let result = self.try_commit(offsets);
         self.note_failure(&result);
         if result.is_ok() {
@@ -191,11 +194,11 @@ impl Broker for Client<'_> {
         result
     }
 
-    fn abort(&self) -> Result<(), transaction::Error> {
-        const DOING: &str = "abort";
-        self.trace(|| DOING.to_owned());
-        if !self.survives(DOING) {
-            return self.give_up(rebuild(DOING, "killed"));
+    fn abort(&self) -> Result<(), TransactionError> {
+        const STEP: TransactionStep = TransactionStep::Abort;
+        self.trace(|| "abort".to_owned());
+        if !self.survives("abort") {
+            return self.give_up(rebuild(STEP, "killed"));
         }
         let is_announced = match &self.state.borrow().transaction {
             None => return Ok(()),
@@ -206,9 +209,9 @@ impl Broker for Client<'_> {
             End::Made => self.state.borrow_mut().transaction = None,
             // Taking the id over aborts for certain.
             End::Unknown | End::Refused(ProducerRefusal::InvalidState) => self.init(),
-            End::Refused(refusal) => return self.give_up(refused(DOING, refusal)),
+            End::Refused(refusal) => return self.give_up(refused(STEP, refusal)),
         }
-        if self.survives("aborted") { Ok(()) } else { self.give_up(rebuild(DOING, "killed")) }
+        if self.survives("aborted") { Ok(()) } else { self.give_up(rebuild(STEP, "killed")) }
     }
 
     fn errors(&self) -> ErrorCounts {
@@ -217,15 +220,15 @@ impl Broker for Client<'_> {
 }
 
 impl Client<'_> {
-    fn try_commit(&self, offsets: &[(i32, i64)]) -> Result<(), transaction::Error> {
-        const DOING: &str = "commit";
+    fn try_commit(&self, offsets: &[(i32, i64)]) -> Result<(), TransactionError> {
+        const STEP: TransactionStep = TransactionStep::Commit;
         self.trace(|| format!("commit {offsets:?}"));
-        if !self.survives(DOING) {
-            return self.give_up(rebuild(DOING, "killed"));
+        if !self.survives("commit") {
+            return self.give_up(rebuild(STEP, "killed"));
         }
         let membership = match self.guard(&self.state.borrow(), offsets) {
             Ok(membership) => membership,
-            Err(reason) => return Err(abort(DOING, &reason)),
+            Err(reason) => return Err(abort(STEP, &reason)),
         };
         let mut offsets = offsets.to_vec();
         if self.is(Weakness::UnmovedLeftOut) {
@@ -233,16 +236,16 @@ impl Client<'_> {
             offsets.retain(|(partition, offset)| cluster.group.offset(*partition) != Some(*offset));
         } else if offsets.is_empty() {
             let problem = "there are no offsets".to_owned();
-            return self.give_up(transaction::Error::Stop { doing: DOING, problem });
+            return self.give_up(TransactionError::Stop { step: STEP, problem });
         }
         if !self.survives("guarded") {
-            return self.give_up(rebuild(DOING, "killed"));
+            return self.give_up(rebuild(STEP, "killed"));
         }
         let producer = (self.node.get(), self.state.borrow().epoch);
         if self.draw(Fault::OffsetsLate) {
             self.delay_offsets(producer, membership, offsets);
             self.state.borrow_mut().doubt |= !self.is(Weakness::ProducerKeptAfterFailure);
-            return Err(abort(DOING, "nobody answered the offsets"));
+            return Err(abort(STEP, "nobody answered the offsets"));
         }
         if !offsets.is_empty() {
             let world = self.world();
@@ -253,17 +256,17 @@ impl Client<'_> {
                     self.state.borrow_mut().doubt |= !self.is(Weakness::ProducerKept);
                 }
                 Ok(Ok(())) => {}
-                Ok(Err(refusal)) => return self.give_up(abort(DOING, &format!("{refusal:?}"))),
-                Err(refusal) => return self.give_up(refused(DOING, refusal)),
+                Ok(Err(refusal)) => return self.give_up(abort(STEP, &format!("{refusal:?}"))),
+                Err(refusal) => return self.give_up(refused(STEP, refusal)),
             }
         }
         if !self.survives("offsets sent") {
-            return self.give_up(rebuild(DOING, "killed"));
+            return self.give_up(rebuild(STEP, "killed"));
         }
         let failed = self.state.borrow().transaction.as_ref().and_then(|open| open.failed);
         match failed {
-            Some(ProducerRefusal::Fenced) => return self.give_up(refused(DOING, ProducerRefusal::Fenced)),
-            Some(refusal) => return Err(abort(DOING, &format!("delivery failed: {refusal:?}"))),
+            Some(ProducerRefusal::Fenced) => return self.give_up(refused(STEP, ProducerRefusal::Fenced)),
+            Some(refusal) => return Err(abort(STEP, &format!("delivery failed: {refusal:?}"))),
             None => {}
         }
         if self.draw(Fault::CommitRefused) {
@@ -271,11 +274,11 @@ impl Client<'_> {
                 self.init();
                 return Ok(());
             }
-            return Err(abort(DOING, "the coordinator refused"));
+            return Err(abort(STEP, "the coordinator refused"));
         }
         let end = self.end(true);
         if !self.survives("committed") {
-            return self.give_up(rebuild(DOING, "killed"));
+            return self.give_up(rebuild(STEP, "killed"));
         }
         match end {
             End::Made => {
@@ -283,8 +286,8 @@ impl Client<'_> {
                 self.trace(|| "  committed".to_owned());
                 Ok(())
             }
-            End::Unknown => self.give_up(rebuild(DOING, "no answer")),
-            End::Refused(refusal) => self.give_up(refused(DOING, refusal)),
+            End::Unknown => self.give_up(rebuild(STEP, "no answer")),
+            End::Refused(refusal) => self.give_up(refused(STEP, refusal)),
         }
     }
 }

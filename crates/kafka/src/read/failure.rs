@@ -1,0 +1,22 @@
+//! Errors of librdkafka as [`ReadError`]s.
+
+use rdkafka::error::KafkaError;
+
+use crate::error::ReadError;
+use crate::librdkafka::codes::{code, is_refusal};
+use crate::librdkafka::context::Reports;
+
+/// Sorts the error of a request: a refusal needs a person, anything else may pass.
+///
+/// Poll the client first: the reason for a refusal comes only that way.
+pub fn sort(reports: &Reports, problem: String, error: KafkaError) -> ReadError {
+    match (reports.refusal(), code(&error)) {
+        (Some(reason), _) => ReadError::Refused { reason },
+        (None, Some(code)) if is_refusal(code) => ReadError::Refused { reason: error.to_string() },
+        _ => ReadError::Unavailable { problem, source: error.into() },
+    }
+}
+
+pub fn rebuild(problem: &str, error: KafkaError) -> ReadError {
+    ReadError::Rebuild { problem: problem.to_owned(), source: error.into() }
+}
