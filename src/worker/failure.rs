@@ -56,13 +56,6 @@ pub enum Failure {
     Defect { what: &'static str },
 }
 
-#[cfg(debug_assertions)]
-impl From<livesession_kafka::fault::failpoint::Injected> for Failure {
-    fn from(injected: livesession_kafka::fault::failpoint::Injected) -> Failure {
-        Failure::Rebuild { source: injected.into() }
-    }
-}
-
 impl From<TransactionError> for Failure {
     fn from(error: TransactionError) -> Failure {
         match error {

@@ -37,7 +37,6 @@ use livesession_formats::notification::{Decoder, Notification, Reason};
 use livesession_grouping::Outcome;
 use livesession_grouping::time::Timestamp;
 use livesession_kafka as kafka;
-use livesession_kafka::fault::failpoint;
 use livesession_kafka::{Broker, Input};
 
 mod failure;
@@ -328,13 +327,11 @@ impl<'b, B: Broker> Worker<'b, B> {
     fn revoked(&mut self, partitions: &[i32]) -> Result<(), Failure> {
         info!(?partitions, "partitions revoked");
         self.metrics.record_rebalance(metrics::Rebalance::Revoke);
-        failpoint::reach!("revoke.before");
         // All partitions together, also those that stay: their offsets and ours are one transaction.
         self.commit(REVOKE_BUDGET)?;
         // Others wait for these partitions: the next poll gives them away.
         self.must_rest = false;
         self.drop_partitions(partitions);
-        failpoint::reach!("revoke.after");
         Ok(())
     }
 

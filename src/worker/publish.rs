@@ -7,8 +7,7 @@ use crate::clock;
 use crate::metrics::{Closed, Counts, Phase};
 use livesession_formats::session::{self, Source};
 use livesession_grouping::{Interval, Publication, Status};
-use livesession_kafka::fault::weakness;
-use livesession_kafka::{Broker, Header, Outgoing, TransactionError};
+use livesession_kafka::{Broker, Header, Outgoing, TransactionError, fault};
 
 /// The header by which schema registries name the schema of a value.
 const SCHEMA_HEADER: &str = "__value_schema_id";
@@ -20,7 +19,7 @@ impl<B: Broker> Worker<'_, B> {
         transaction: &Transaction,
         timeout: Duration,
     ) -> Result<(), TransactionError> {
-        weakness::hold(transaction.records);
+        fault::hold(transaction.records);
         let start = clock::instant();
         let mut offsets = Vec::with_capacity(transaction.touched.len());
         // Shared by the partitions: a night that ends ends for all of them.

@@ -9,7 +9,6 @@ use crate::clock;
 use crate::metrics::{self, Phase};
 use crate::partition::Partition;
 use livesession_formats::changelog::{self, Reducer};
-use livesession_kafka::fault::weakness;
 use livesession_kafka::{Broker, Restored};
 
 impl<B: Broker> Worker<'_, B> {
@@ -90,10 +89,9 @@ impl<B: Broker> Worker<'_, B> {
         let state_problem = |problem: String| Failure::State { partition, problem };
         let group = &self.settings.application_id;
         let input = &self.settings.topics.input;
+        let is_marker_checked = self.broker.safeguards().marker();
         let (state, is_fresh) = match (state, restored.committed) {
-            (Some(state), Some(committed)) if state.next_offset() == committed || weakness::lacks("marker") => {
-                (state, false)
-            }
+            (Some(state), Some(committed)) if state.next_offset() == committed || !is_marker_checked => (state, false),
             (Some(state), committed) => {
                 let next = state.next_offset();
                 let found = committed.map_or("no offset".to_owned(), |committed| format!("offset {committed}"));
@@ -120,7 +118,7 @@ impl<B: Broker> Worker<'_, B> {
                 (Partition::new(policy, key_parts, next), true)
             }
         };
-        let trusted = restored.committed.filter(|_| weakness::lacks("marker"));
+        let trusted = restored.committed.filter(|_| !is_marker_checked);
         let offset = trusted.unwrap_or(state.next_offset());
         info!(
             partition,

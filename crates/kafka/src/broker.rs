@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{ConsumerError, RestoreError, TransactionError};
+use crate::fault::Safeguards;
 use crate::librdkafka::record::Record;
 use crate::values::{Apply, ErrorCounts, KnownEnds, LogEnds, Outgoing, RestoreProgress};
 
@@ -85,6 +86,11 @@ pub trait Broker {
     /// For metrics only: a decision needs [`Broker::log_ends`].
     fn known_ends(&self, _partition: i32) -> Option<KnownEnds> {
         None
+    }
+
+    /// Returns the safeguards in force: all of them, unless a test of this build removes some.
+    fn safeguards(&self) -> Safeguards {
+        Safeguards::ALL
     }
 
     /// Returns how many errors of each kind librdkafka reported so far.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::broker::{Broker, Input};
 use crate::consumer::Consumer;
 use crate::error::{ConsumerError, RestoreError, TransactionError, TransactionStep};
+use crate::fault::Safeguards;
 use crate::librdkafka::context::Reports;
 use crate::librdkafka::settings::Settings;
 use crate::read::log_ends::Probe;
@@ -32,6 +33,7 @@ pub struct Client {
     /// How often partitions had left us when the open transaction began.
     departures: Cell<u64>,
     reports: Arc<Reports>,
+    safeguards: Safeguards,
 }
 
 impl Client {
@@ -63,6 +65,7 @@ impl Client {
             input: input.to_owned(),
             departures: Cell::new(0),
             reports,
+            safeguards: settings.safeguards,
         })
     }
 
@@ -142,6 +145,10 @@ impl Broker for Client {
 
     fn known_ends(&self, partition: i32) -> Option<KnownEnds> {
         self.consumer.known_ends(partition)
+    }
+
+    fn safeguards(&self) -> Safeguards {
+        self.safeguards
     }
 
     fn errors(&self) -> ErrorCounts {

@@ -24,7 +24,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::broker::Input;
 use crate::error::ConsumerError;
-use crate::fault::{failpoint, weakness};
+use crate::fault::{self, Safeguards};
 use crate::librdkafka::codes::is_refusal;
 use crate::librdkafka::context::{Change, GroupContext, Reports, unassign};
 use crate::librdkafka::native;
@@ -39,6 +39,7 @@ const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Consumer {
     base: BaseConsumer<GroupContext>,
     topic: String,
+    safeguards: Safeguards,
     state: RefCell<State>,
 }
 
@@ -72,7 +73,7 @@ impl Consumer {
             Ok(base)
         };
         let base = create().map_err(|error| rebuild("could not create the consumer of the input".to_owned(), error))?;
-        Ok(Consumer { base, topic: topic.to_owned(), state: RefCell::default() })
+        Ok(Consumer { base, topic: topic.to_owned(), safeguards: settings.safeguards, state: RefCell::default() })
     }
 
     /// See [`crate::Broker::poll`].
@@ -111,9 +112,9 @@ impl Consumer {
                 return Err(ConsumerError::Rebuild { problem: problem(), source: "it is not assigned to us".into() });
             }
         }
-        failpoint::reach!("seek.before");
+        fault::reach("seek.before")?;
         self.resume_at(partition, offset).map_err(|error| rebuild(problem(), error))?;
-        failpoint::reach!("seek.after");
+        fault::reach("seek.after")?;
         Ok(())
     }
 
@@ -196,7 +197,7 @@ impl Consumer {
     /// a partition is not ours: a member that has rejoined could turn the group's offset back.
     pub fn guard(&self, departures: u64, offsets: &[(i32, i64)]) -> Result<ConsumerGroupMetadata, String> {
         let state = self.state.borrow();
-        if weakness::lacks("guard") {
+        if !self.safeguards.fencing_guard() {
             return self.base.group_metadata().ok_or_else(|| "the consumer has no group".to_owned());
         }
         if state.departures != departures {
@@ -230,6 +231,7 @@ impl Consumer {
     /// Gives away what was revoked.
     fn give_away(&self) -> Result<(), ConsumerError> {
         let Some(leaving) = self.state.borrow_mut().leaving.take() else { return Ok(()) };
+        fault::reach("revoke.after")?;
         let mut list = TopicPartitionList::with_capacity(leaving.len());
         for partition in &leaving {
             list.add_partition(&self.topic, *partition);
@@ -237,7 +239,7 @@ impl Consumer {
         self.forget(&leaving);
         unassign(&self.base, &list)
             .map_err(|error| rebuild(format!("could not give away the revoked partitions {leaving:?}"), error))?;
-        failpoint::reach!("leave.after");
+        fault::reach("leave.after")?;
         Ok(())
     }
 
@@ -254,6 +256,7 @@ impl Consumer {
                 Ok(Some(Input::Assigned(partitions)))
             }
             Some(Change::Revoked(mut partitions)) => {
+                fault::reach("revoke.before")?;
                 let mut state = self.state.borrow_mut();
                 state.leaving = Some(partitions.clone());
                 partitions.retain(|partition| state.owned.contains_key(partition));

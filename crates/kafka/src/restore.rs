@@ -31,7 +31,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::consumer::Consumer;
 use crate::error::RestoreError;
-use crate::fault::{failpoint, weakness};
+use crate::fault::{self, Safeguards};
 use crate::librdkafka::codes::is_refusal;
 use crate::librdkafka::context::{PlainContext, Reports};
 use crate::librdkafka::settings::Settings;
@@ -47,6 +47,7 @@ pub struct Restore {
     reports: Arc<Reports>,
     topic: String,
     patience: Duration,
+    safeguards: Safeguards,
     partitions: BTreeMap<i32, Partition>,
 }
 
@@ -75,6 +76,7 @@ impl Restore {
             reports,
             topic: topic.to_owned(),
             patience: settings.restore_patience(),
+            safeguards: settings.safeguards,
             partitions: BTreeMap::new(),
         })
     }
@@ -86,7 +88,7 @@ impl Restore {
 
     /// Begins to restore a partition, from the beginning if it was under way.
     pub fn begin(&mut self, partition: i32) -> Result<(), RestoreError> {
-        failpoint::reach!("restore.before");
+        fault::reach("restore.before")?;
         self.cancel(partition)?;
         let entry = Partition { phase: Phase::Asking, since: Instant::now(), outages: self.outages(), records: 0 };
         self.partitions.insert(partition, entry);
@@ -160,13 +162,13 @@ impl Restore {
             Ok(committed) => committed,
             Err(error) => return self.unanswered(error),
         };
-        failpoint::reach!("restore.offset");
+        fault::reach("restore.offset")?;
         let mut list = TopicPartitionList::new();
         for (partition, committed) in committed {
-            let ends = if weakness::lacks("log_end") {
-                log_ends(&self.reader, &self.topic, partition, ASK_TIMEOUT)
-            } else {
+            let ends = if self.safeguards.log_end() {
                 probe.log_ends(&self.topic, partition, ASK_TIMEOUT)
+            } else {
+                log_ends(&self.reader, &self.topic, partition, ASK_TIMEOUT)
             };
             let LogEnds { start, end } = match ends {
                 Ok(ends) => ends,
@@ -176,7 +178,7 @@ impl Restore {
                     break;
                 }
             };
-            failpoint::reach!("restore.end");
+            fault::reach("restore.end")?;
             let outages = self.outages();
             let Some(entry) = self.partitions.get_mut(&partition) else { continue };
             entry.phase = Phase::Reading { committed, next: start, end };
@@ -225,7 +227,7 @@ impl Restore {
             if let Phase::Reading { committed, next, end } = entry.phase
                 && next >= end
             {
-                failpoint::reach!("restore.after");
+                fault::reach("restore.after")?;
                 done.push(Restored { partition: *partition, committed, records: entry.records });
                 assigned.push(*partition);
             }
@@ -334,7 +336,7 @@ impl Partition {
         }
         let Some(key) = record.key() else { return Err(RestoreError::Stop { partition, offset }) };
         apply(partition, key, record.payload());
-        failpoint::reach!("restore.record");
+        fault::reach("restore.record")?;
         self.records += 1;
         self.move_to(offset + 1, outages);
         Ok(())

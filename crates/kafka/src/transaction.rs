@@ -40,7 +40,7 @@ use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::error::{TransactionError, TransactionStep};
-use crate::fault::{failpoint, weakness};
+use crate::fault;
 use crate::librdkafka::codes::{Verdict, verdict};
 use crate::librdkafka::context::{Reports, TransactionContext};
 use crate::librdkafka::native;
@@ -104,13 +104,13 @@ impl Transactions {
         let state = self.state.borrow();
         let context = state.producer.as_ref().map(|producer| producer.context());
         let is_doubtful = state.doubt || context.is_some_and(|context| context.failed() || context.disturbed());
-        state.producer.is_none() || is_doubtful && !weakness::lacks("replacement")
+        state.producer.is_none() || is_doubtful && self.settings.safeguards.producer_replacement()
     }
 
     /// Puts a new producer in the place of the old one.
     pub fn replace(&self, timeout: Duration) -> Result<(), TransactionError> {
         const STEP: TransactionStep = TransactionStep::Init;
-        failpoint::reach!("init.before");
+        fault::reach("init.before")?;
         // Closed before the next one begins: two of one id would fence each other.
         drop(self.state.borrow_mut().producer.take());
         let config = self.settings.producer();
@@ -128,7 +128,7 @@ impl Transactions {
             }
         });
         result.map_err(|error| self.error(&producer, STEP, error, None))?;
-        failpoint::reach!("init.after");
+        fault::reach("init.after")?;
         *self.state.borrow_mut() = State { producer: Some(producer), ..State::NEW };
         Ok(())
     }
@@ -143,7 +143,7 @@ impl Transactions {
             let problem = "the outcome of the last one is unknown, and the worker was not rebuilt".to_owned();
             return Err(TransactionError::Stop { step: STEP, problem });
         }
-        failpoint::reach!("begin.before");
+        fault::reach("begin.before")?;
         self.serve();
         if self.needs_replacement() {
             tracing::info!(transactional_id = self.settings.transactional_id, "replacing the producer");
@@ -155,7 +155,7 @@ impl Transactions {
         };
         producer.begin_transaction().map_err(|error| self.error(producer, STEP, error, None))?;
         state.open = Some(Instant::now());
-        failpoint::reach!("begin.after");
+        fault::reach("begin.after")?;
         Ok(())
     }
 
@@ -169,7 +169,7 @@ impl Transactions {
         const STEP: TransactionStep = TransactionStep::Send;
         let state = self.state.borrow();
         let (producer, begun) = open(&state, STEP)?;
-        failpoint::reach!("send.before");
+        fault::reach("send.before")?;
         let deadline = begun + self.settings.transaction_timeout;
         loop {
             match native::produce(producer, record) {
@@ -185,7 +185,7 @@ impl Transactions {
                 }
             }
         }
-        failpoint::reach!("send.after");
+        fault::reach("send.after")?;
         Ok(())
     }
 
@@ -238,14 +238,14 @@ impl Transactions {
     ) -> Result<bool, TransactionError> {
         let (producer, begun) = open(state, TransactionStep::Commit)?;
         let list = self.offset_list(offsets)?;
-        let stranger = weakness::lacks("metadata").then(|| stranger(&self.settings));
-        let member = stranger.as_ref().unwrap_or(member);
-        failpoint::reach!("offsets.before");
+        let outsider = (!self.settings.safeguards.group_metadata()).then(|| outsider(&self.settings));
+        let member = outsider.as_ref().unwrap_or(member);
+        fault::reach("offsets.before")?;
         let start = Instant::now();
         let sent = repeat(deadline, |remaining| producer.send_offsets_to_transaction(&list, member, remaining));
         sent.map_err(|error| self.error(producer, TransactionStep::SendOffsets, error, Some(begun)))?;
         let was_repeated = start.elapsed() >= OFFSETS_BACKOFF;
-        failpoint::reach!("offsets.after");
+        fault::reach("offsets.after")?;
         while !native::flush(producer, DRAIN) {
             if producer.context().failed() || Instant::now() >= deadline {
                 let late = KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut);
@@ -254,11 +254,11 @@ impl Transactions {
             // The report of a delivery that failed comes only by polling.
             producer.poll(TURN);
         }
-        failpoint::reach!("commit.before");
+        fault::reach("commit.before")?;
         let start = Instant::now();
         repeat(deadline, |remaining| raw_commit(producer, remaining))
             .map_err(|error| self.error(producer, TransactionStep::Commit, error, Some(begun)))?;
-        failpoint::reach!("commit.after");
+        fault::reach("commit.after")?;
         Ok(was_repeated || start.elapsed() >= self.settings.suspicious_commit())
     }
 
@@ -292,11 +292,11 @@ impl Transactions {
     fn try_abort(&self) -> Result<(), TransactionError> {
         let state = self.state.borrow();
         let (producer, begun) = open(&state, TransactionStep::Abort)?;
-        failpoint::reach!("abort.before");
+        fault::reach("abort.before")?;
         let deadline = Instant::now() + self.settings.transaction_timeout;
         repeat(deadline, |remaining| raw_abort(producer, remaining))
             .map_err(|error| self.error(producer, TransactionStep::Abort, error, Some(begun)))?;
-        failpoint::reach!("abort.after");
+        fault::reach("abort.after")?;
         Ok(())
     }
 
@@ -314,9 +314,9 @@ impl Transactions {
             return Err(TransactionError::Stop { step: STEP, problem: "there are none".to_owned() });
         }
         let mut list = TopicPartitionList::with_capacity(offsets.len());
-        for (partition, offset, note) in
-            offsets.iter().filter(|(partition, offset, _)| weakness::keeps(*partition, *offset))
-        {
+        let is_sent =
+            |partition, offset| self.settings.safeguards.unmoved_offsets() || fault::has_moved(partition, offset);
+        for (partition, offset, note) in offsets.iter().filter(|(partition, offset, _)| is_sent(*partition, *offset)) {
             let mut element = list.add_partition(&self.topic, *partition);
             element.set_offset(Offset::Offset(*offset)).map_err(|error| TransactionError::Stop {
                 step: STEP,
@@ -381,8 +381,8 @@ impl Transactions {
     }
 }
 
-/// Returns what a consumer outside of the group says of itself. Nobody asks for it but a [`weakness`].
-fn stranger(settings: &Settings) -> ConsumerGroupMetadata {
+/// Returns the metadata of a consumer outside of the group, for a test without the safeguard of the member's own.
+fn outsider(settings: &Settings) -> ConsumerGroupMetadata {
     let consumer: BaseConsumer = settings.consumer().create().expect("the settings are those of our consumer");
     consumer.group_metadata().expect("the settings name a group")
 }

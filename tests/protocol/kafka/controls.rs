@@ -78,14 +78,15 @@ impl Hold {
 
 fn zombie() -> Result<(), String> {
     let broker = Broker::launch(NO_SWEEP, &[])?;
-    for (what, protection, twice, gap) in
-        [(After::Records, "metadata", "refused twice: ", "3m"), (After::Silence, "unmoved", "published twice: ", "2s")]
-    {
-        let (deployment, committed) = asleep(&broker, what, "guard");
+    for (what, protection, twice, gap) in [
+        (After::Records, "group_metadata", "refused twice: ", "3m"),
+        (After::Silence, "unmoved_offsets", "published twice: ", "2s"),
+    ] {
+        let (deployment, committed) = asleep(&broker, what, "fencing_guard");
         assert!(!committed, "without the guard the coordinator refuses what a zombie does");
         audit::assert_clean(&deployment, &["--gap", gap]);
 
-        let (deployment, committed) = asleep(&broker, what, &format!("guard,{protection}"));
+        let (deployment, committed) = asleep(&broker, what, &format!("fencing_guard,{protection}"));
         assert!(committed, "without {protection} nobody refuses it");
         let Audited { code, text } = audit::audit(&deployment, &["--gap", gap]);
         assert_eq!(code, 1, "{text}");

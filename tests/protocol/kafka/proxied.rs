@@ -53,7 +53,7 @@ struct Scene {
 impl Scene {
     /// Starts a worker over two partitions, and reads the first of so many parts before anything goes wrong.
     ///
-    /// `weaknesses` are the protections that it lacks: see `crates/kafka/src/fault/weakness.rs`.
+    /// `weaknesses` are the protections that it lacks: see [`livesession_kafka::fault::Safeguards`].
     fn new(broker: &Broker, seed: u64, parts: usize, settings: &str, weaknesses: &str) -> Scene {
         let proxy = broker.proxy();
         let traffic = Traffic::generate(seed, 2, 7 * parts);
@@ -213,7 +213,7 @@ fn late(broker: &Broker) {
 /// The first of these, and a worker that goes on with the same producer: the broker takes the late commit, and a worker
 /// that dies then has published what it will read again.
 fn stays(broker: &Broker) {
-    let mut scene = Scene::new(broker, 25, 2, "", "replacement");
+    let mut scene = Scene::new(broker, 25, 2, "", "producer_replacement");
     scene.keep_one(Api::END_TXN, Keep);
     // The commit comes when the next dead letter is written and its offset is not.
     scene.proxy.inject(Fault::new(Api::ADD_OFFSETS_TO_TXN, Request, Swallow).times(1));

@@ -22,6 +22,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::BaseProducer;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::fault::Safeguards;
 use crate::librdkafka::properties::{Problem, Property, SECRET, protected};
 
 /// What the clients of one worker need to know.
@@ -53,6 +54,7 @@ pub struct Settings {
     pub properties: Vec<Property>,
     pub consumer_properties: Vec<Property>,
     pub producer_properties: Vec<Property>,
+    pub safeguards: Safeguards,
 }
 
 /// How to talk to a broker.
@@ -91,6 +93,7 @@ impl Settings {
             properties: Vec::new(),
             consumer_properties: Vec::new(),
             producer_properties: Vec::new(),
+            safeguards: Safeguards::in_force(),
         }
     }
 
