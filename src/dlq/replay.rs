@@ -96,7 +96,7 @@ pub fn replay(deployment: &Deployment, request: &Request, progress: impl FnMut(i
     } else {
         let replay = Replay::connect(&settings, topic, ANSWER_TIMEOUT).map_err(replay_failure)?;
         let all: Vec<i32> = (0..partitions).collect();
-        let notes = replay.notes(&all).map_err(replay_failure)?;
+        let notes = replay.metadata(&all).map_err(replay_failure)?;
         let ended = pass.run(replay.scan(), Some(&replay), notes);
         if ended.is_err() {
             // Readers of the input wait for an open transaction. That it could not be aborted adds nothing to the first

@@ -135,7 +135,7 @@ pub(super) fn ledgers(
 pub(super) fn read_notes(scan: &Scan, topic: &str, partitions: i32) -> Result<BTreeMap<i32, String>, Failure> {
     let all: Vec<i32> = (0..partitions).collect();
     let committed = scan.committed(topic, &all).map_err(read_failure)?;
-    Ok(committed.into_iter().map(|(partition, held)| (partition, held.note)).collect())
+    Ok(committed.into_iter().map(|(partition, held)| (partition, held.metadata)).collect())
 }
 
 /// Returns from where to where a partition is to be read.

@@ -51,7 +51,7 @@ pub struct Admin {
     client: AdminClient<PlainContext>,
     /// Asks for metadata. Not rdkafka's admin client: that is a producer, for which a broker may make the topic, and
     /// nobody can poll it for the reason of a refusal.
-    asker: BaseConsumer<PlainContext>,
+    metadata_client: BaseConsumer<PlainContext>,
     reports: Arc<Reports>,
     timeout: Duration,
 }
@@ -63,8 +63,8 @@ impl Admin {
         let context = || PlainContext { reports: Arc::clone(&reports) };
         let create = || -> KafkaResult<Admin> {
             let client = settings.admin().create_with_context(context())?;
-            let asker = settings.probe().create_with_context(context())?;
-            Ok(Admin { client, asker, reports: Arc::clone(&reports), timeout })
+            let metadata_client = settings.probe().create_with_context(context())?;
+            Ok(Admin { client, metadata_client, reports: Arc::clone(&reports), timeout })
         };
         create().map_err(|error| rebuild("could not create the client that describes topics", error))
     }
@@ -110,7 +110,7 @@ impl Admin {
         }
         // Before anything is made: only this client says why a login fails.
         self.metadata(&topic.name).map_err(|error| self.sort(problem(), error))?;
-        let results = wait(self.client.create_topics([&new], &self.options()));
+        let results = block_on(self.client.create_topics([&new], &self.options()));
         match results.map_err(|error| self.sort(problem(), error))?.pop() {
             Some(Ok(_)) => {
                 self.wait_for(&topic.name);
@@ -136,11 +136,11 @@ impl Admin {
 
     /// Asks in slices, since the reason for a refusal comes only by polling.
     fn metadata(&self, topic: &str) -> KafkaResult<Metadata> {
-        const SLICE: Duration = Duration::from_millis(500);
+        const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(500);
         let deadline = Instant::now() + self.timeout;
         loop {
             let remaining = deadline.saturating_duration_since(Instant::now());
-            let result = self.asker.fetch_metadata(Some(topic), remaining.min(SLICE));
+            let result = self.metadata_client.fetch_metadata(Some(topic), remaining.min(ATTEMPT_TIMEOUT));
             if result.is_err() {
                 self.serve();
             }
@@ -154,7 +154,7 @@ impl Admin {
     fn serve(&self) {
         for _ in 0..10 {
             // The context has taken the error already.
-            drop(self.asker.poll(Duration::from_millis(1)));
+            drop(self.metadata_client.poll(Duration::from_millis(1)));
         }
     }
 
@@ -172,7 +172,7 @@ impl Admin {
     }
 
     fn describe(&self, name: &str) -> KafkaResult<BTreeMap<String, String>> {
-        let described = wait(self.client.describe_configs([&ResourceSpecifier::Topic(name)], &self.options()))?;
+        let described = block_on(self.client.describe_configs([&ResourceSpecifier::Topic(name)], &self.options()))?;
         let mut settings = BTreeMap::new();
         for resource in described {
             for entry in resource.map_err(KafkaError::AdminOp)?.entries {
@@ -209,8 +209,11 @@ impl Admin {
     }
 }
 
-/// Waits for an answer that another thread of librdkafka brings.
-fn wait<T>(answer: impl Future<Output = KafkaResult<T>>) -> KafkaResult<T> {
+/// Waits for an answer, which a thread of librdkafka delivers.
+///
+/// No dependency has an executor, and the smallest one, pollster, saves a system call with unsafe code, which this crate
+/// keeps to one file.
+fn block_on<T>(answer: impl Future<Output = KafkaResult<T>>) -> KafkaResult<T> {
     struct Unpark(std::thread::Thread);
     impl std::task::Wake for Unpark {
         fn wake(self: Arc<Unpark>) {

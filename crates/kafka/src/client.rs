@@ -31,7 +31,7 @@ pub struct Client {
     transactions: Transactions,
     input: String,
     /// How often partitions had left us when the open transaction began.
-    departures: Cell<u64>,
+    assignment_epoch: Cell<u64>,
     reports: Arc<Reports>,
     safeguards: Safeguards,
 }
@@ -63,7 +63,7 @@ impl Client {
             probe,
             transactions,
             input: input.to_owned(),
-            departures: Cell::new(0),
+            assignment_epoch: Cell::new(0),
             reports,
             safeguards: settings.safeguards,
         })
@@ -123,7 +123,7 @@ impl Broker for Client {
         // A busy worker is never idle.
         self.serve_others();
         self.transactions.begin()?;
-        self.departures.set(self.consumer.departures());
+        self.assignment_epoch.set(self.consumer.assignment_epoch());
         Ok(())
     }
 
@@ -134,7 +134,7 @@ impl Broker for Client {
     fn commit(&self, offsets: &[(i32, i64)], timeout: Duration) -> Result<(), TransactionError> {
         let member = self
             .consumer
-            .guard(self.departures.get(), offsets)
+            .guard(self.assignment_epoch.get(), offsets)
             .map_err(|reason| TransactionError::Abort { step: TransactionStep::Commit, source: reason.into() })?;
         self.transactions.commit(offsets, &member, timeout)
     }

@@ -8,7 +8,7 @@
 //! * A record is handed out only for a partition that runs, and never one below its next offset: librdkafka may resume
 //!   from a stale offset. Gaps are legal, since transaction markers take offsets.
 //! * A partition is ours until the poll after [`Input::Revoked`], or until [`Input::Lost`]. Both move
-//!   [`Consumer::departures`], so that a transaction begun before is refused even if the partition came back.
+//!   [`Consumer::assignment_epoch`], so that a transaction begun before is refused even if the partition came back.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -52,7 +52,7 @@ struct State {
     /// Losses that librdkafka reported without a rebalance.
     lost: VecDeque<Vec<i32>>,
     /// How often partitions left us.
-    departures: u64,
+    assignment_epoch: u64,
 }
 
 /// A partition whose records flow.
@@ -89,7 +89,7 @@ impl Consumer {
                 return Err(ConsumerError::Refused { reason });
             }
             match self.base.poll(remaining) {
-                Some(Ok(message)) if self.wants(&message) => {
+                Some(Ok(message)) if self.accepts(&message) => {
                     return Ok(Input::Record(Record::from_message(message)));
                 }
                 Some(Err(error)) => self.handle(error)?,
@@ -183,24 +183,24 @@ impl Consumer {
     }
 
     /// Returns how often partitions left us so far.
-    pub fn departures(&self) -> u64 {
-        self.state.borrow().departures
+    pub fn assignment_epoch(&self) -> u64 {
+        self.state.borrow().assignment_epoch
     }
 
     /// Returns what proves to the coordinator who we are, if a transaction over `offsets` may commit.
     ///
-    /// `departures` is their number when the transaction began.
+    /// `assignment_epoch` is their number when the transaction began.
     ///
     /// # Errors
     ///
     /// What the transaction would have got wrong, for people. The broker would notice a stale generation, but never that
     /// a partition is not ours: a member that has rejoined could turn the group's offset back.
-    pub fn guard(&self, departures: u64, offsets: &[(i32, i64)]) -> Result<ConsumerGroupMetadata, String> {
+    pub fn guard(&self, assignment_epoch: u64, offsets: &[(i32, i64)]) -> Result<ConsumerGroupMetadata, String> {
         let state = self.state.borrow();
         if !self.safeguards.fencing_guard() {
             return self.base.group_metadata().ok_or_else(|| "the consumer has no group".to_owned());
         }
-        if state.departures != departures {
+        if state.assignment_epoch != assignment_epoch {
             return Err("a partition was revoked or lost since the transaction began".to_owned());
         }
         if let Some((partition, _)) = offsets.iter().find(|(partition, _)| !state.owned.contains_key(partition)) {
@@ -220,7 +220,7 @@ impl Consumer {
 
     /// Returns the ends of a partition's log as of the last statistics.
     pub fn known_ends(&self, partition: i32) -> Option<KnownEnds> {
-        self.base.context().ends(partition)
+        self.base.context().known_ends(partition)
     }
 
     /// Returns whether a partition is ours.
@@ -276,13 +276,13 @@ impl Consumer {
         let gone: Vec<i32> =
             partitions.iter().copied().filter(|partition| state.owned.remove(partition).is_some()).collect();
         if !gone.is_empty() {
-            state.departures += 1;
+            state.assignment_epoch += 1;
         }
         gone
     }
 
     /// Returns whether a record is the next one of a partition that runs, or after it.
-    fn wants(&self, message: &BorrowedMessage<'_>) -> bool {
+    fn accepts(&self, message: &BorrowedMessage<'_>) -> bool {
         let mut state = self.state.borrow_mut();
         match state.owned.get_mut(&message.partition()) {
             Some(Some(running)) if message.offset() >= running.next => {
@@ -331,7 +331,7 @@ impl Consumer {
 impl Drop for Consumer {
     fn drop(&mut self) {
         // The client polls until it has left the group; nobody will answer a revocation then.
-        self.base.context().close();
+        self.base.context().set_closing();
         // One that waits for its answer already would keep it from leaving for ever.
         if let Err(error) = self.give_away() {
             tracing::warn!(error = &error as &dyn std::error::Error, "cannot give partitions away");
@@ -361,13 +361,13 @@ mod tests {
         let settings = Settings::new("127.0.0.1:1", "group", "worker");
         let consumer = Consumer::join(&settings, "input", Arc::default()).unwrap();
         let next = |change| {
-            consumer.base.context().change(change);
+            consumer.base.context().push_change(change);
             consumer.next_change().unwrap()
         };
         assert!(matches!(next(Change::Assigned(vec![0, 1])), Some(Input::Assigned(assigned)) if assigned == [0, 1]));
         assert!(matches!(next(Change::Lost(vec![0])), Some(Input::Lost(lost)) if lost == [0]));
         assert!(next(Change::Lost(vec![0])).is_none());
-        assert_eq!(consumer.departures(), 1);
+        assert_eq!(consumer.assignment_epoch(), 1);
         assert!(matches!(next(Change::Revoked(vec![0, 1])), Some(Input::Revoked(revoked)) if revoked == [1]));
         // librdkafka waits for an answer for both.
         assert_eq!(consumer.state.borrow().leaving, Some(vec![0, 1]));

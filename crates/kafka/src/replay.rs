@@ -1,16 +1,16 @@
 //! Carrying records from one topic to another, each once, in transactions of its own.
 //!
 //! Not the worker's [`crate::Client`]: there is no group to join and nothing to share. One transactional id makes a second
-//! replay fence the first, and the offsets of a group without members, with a note beside each, remember what was carried.
-//! Offsets and records are in one transaction, so whatever happens the note says what the other topic holds.
+//! replay fence the first, and the offsets of a group without members, with a metadata beside each, remember what was carried.
+//! Offsets and records are in one transaction, so whatever happens the metadata says what the other topic holds.
 //!
-//! What the note means is the caller's business.
+//! What the metadata means is the caller's business.
 //!
-//! # Why every transaction looks at the note
+//! # Why every transaction looks at the metadata
 //!
 //! A second replay fences the first one for as long as that keeps its producer. It does not always: after any doubt the
 //! next transaction begins with a new one, which takes the id *back*, and a replay that had slept meanwhile would go on
-//! from what it knew. A worker is held by its membership in a group; here there is none. So the note is read again after
+//! from what it knew. A worker is held by its membership in a group; here there is none. So the metadata is read again after
 //! the id is ours for certain, and must be the one that we know: whoever changes it later has fenced us before.
 
 use std::cell::RefCell;
@@ -30,7 +30,7 @@ pub struct Replay {
     transactions: Transactions,
     topic: String,
     /// As they were read or committed last, by partition.
-    notes: RefCell<BTreeMap<i32, String>>,
+    metadata: RefCell<BTreeMap<i32, String>>,
     timeout: Duration,
 }
 
@@ -41,7 +41,7 @@ pub enum Error {
     Read(#[from] ReadError),
     #[error(transparent)]
     Write(#[from] TransactionError),
-    /// Another replay has carried records of the partition since its note was read: begin anew.
+    /// Another replay has carried records of the partition since its metadata was read: begin anew.
     #[error("another replay has moved on in {topic}/{partition}")]
     Taken { topic: String, partition: i32 },
 }
@@ -55,8 +55,8 @@ impl Replay {
         // Asked before the producer is made: it would hide a broker that is away behind a longer wait.
         scan.ends(topic, 0)?;
         let transactions = Transactions::init(settings, topic, Arc::default(), timeout)?;
-        let notes = RefCell::default();
-        Ok(Replay { scan, transactions, topic: topic.to_owned(), notes, timeout })
+        let metadata = RefCell::default();
+        Ok(Replay { scan, transactions, topic: topic.to_owned(), metadata, timeout })
     }
 
     /// Returns the reader.
@@ -64,25 +64,25 @@ impl Replay {
         &self.scan
     }
 
-    /// Returns the notes of partitions, empty where there is none; a transaction over one of them relies on it.
-    pub fn notes(&self, partitions: &[i32]) -> Result<BTreeMap<i32, String>, Error> {
+    /// Returns the metadata of partitions, empty where there is none; a transaction over one of them relies on it.
+    pub fn metadata(&self, partitions: &[i32]) -> Result<BTreeMap<i32, String>, Error> {
         let committed = self.scan.committed(&self.topic, partitions)?;
-        let notes: BTreeMap<i32, String> =
-            committed.into_iter().map(|(partition, held)| (partition, held.note)).collect();
-        self.notes.borrow_mut().extend(notes.clone());
-        Ok(notes)
+        let metadata: BTreeMap<i32, String> =
+            committed.into_iter().map(|(partition, held)| (partition, held.metadata)).collect();
+        self.metadata.borrow_mut().extend(metadata.clone());
+        Ok(metadata)
     }
 
-    /// Begins a transaction over a partition whose note was read.
+    /// Begins a transaction over a partition whose metadata was read.
     ///
     /// # Errors
     ///
-    /// [`Error::Taken`] if the note is another one now; nothing was sent.
+    /// [`Error::Taken`] if the metadata is another one now; nothing was sent.
     pub fn begin(&self, partition: i32) -> Result<(), Error> {
         self.transactions.begin()?;
         let mut committed = self.scan.committed(&self.topic, &[partition])?;
-        let now = committed.remove(&partition).map(|held| held.note);
-        if now.as_ref() == self.notes.borrow().get(&partition) {
+        let now = committed.remove(&partition).map(|held| held.metadata);
+        if now.as_ref() == self.metadata.borrow().get(&partition) {
             return Ok(());
         }
         Err(Error::Taken { topic: self.topic.clone(), partition })
@@ -93,19 +93,19 @@ impl Replay {
         Ok(self.transactions.send(record)?)
     }
 
-    /// Commits the records together with an offset of a partition and its note.
+    /// Commits the records together with an offset of a partition and its metadata.
     ///
     /// # Errors
     ///
     /// Nothing was committed, unless it says that nobody knows: then the next [`Replay::connect`] finds out, since the
-    /// note tells.
-    pub fn commit(&self, partition: i32, offset: i64, note: &str) -> Result<(), Error> {
+    /// metadata tells.
+    pub fn commit(&self, partition: i32, offset: i64, metadata: &str) -> Result<(), Error> {
         let member = self.scan.group_metadata().ok_or_else(|| TransactionError::Stop {
             step: TransactionStep::Commit,
             problem: "the reader has no group".to_owned(),
         })?;
-        self.transactions.commit_with_notes(&[(partition, offset, note)], &member, self.timeout)?;
-        self.notes.borrow_mut().insert(partition, note.to_owned());
+        self.transactions.commit_with_metadata(&[(partition, offset, metadata)], &member, self.timeout)?;
+        self.metadata.borrow_mut().insert(partition, metadata.to_owned());
         Ok(())
     }
 

@@ -39,7 +39,7 @@ use crate::read::log_ends::{Probe, log_ends, serve};
 use crate::values::{Apply, LogEnds, RestoreProgress, Restored};
 
 /// How long one question to a broker may hold up the worker; a slower answer is asked for again.
-const ASK_TIMEOUT: Duration = Duration::from_millis(500);
+const REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The restores under way.
 pub struct Restore {
@@ -63,7 +63,7 @@ struct Partition {
 
 #[derive(Clone, Copy)]
 enum Phase {
-    Asking,
+    Requested,
     Reading { committed: Option<i64>, next: i64, end: i64 },
 }
 
@@ -90,7 +90,7 @@ impl Restore {
     pub fn begin(&mut self, partition: i32) -> Result<(), RestoreError> {
         fault::reach("restore.before")?;
         self.cancel(partition)?;
-        let entry = Partition { phase: Phase::Asking, since: Instant::now(), outages: self.outages(), records: 0 };
+        let entry = Partition { phase: Phase::Requested, since: Instant::now(), outages: self.outages(), records: 0 };
         self.partitions.insert(partition, entry);
         Ok(())
     }
@@ -135,7 +135,7 @@ impl Restore {
         if self.is_idle() {
             return Ok(RestoreProgress::default());
         }
-        self.ask(group, probe)?;
+        self.request_offsets(group, probe)?;
         loop {
             self.collect(&mut restored)?;
             let now = Instant::now();
@@ -152,13 +152,13 @@ impl Restore {
     }
 
     /// Asks for the committed offsets, then for the log ends of the partitions whose offset is known.
-    fn ask(&mut self, group: &Consumer, probe: &Probe) -> Result<(), RestoreError> {
-        let asking: Vec<i32> =
+    fn request_offsets(&mut self, group: &Consumer, probe: &Probe) -> Result<(), RestoreError> {
+        let requested: Vec<i32> =
             self.partitions.iter().filter(|(_, entry)| !entry.is_reading()).map(|(partition, _)| *partition).collect();
-        if asking.is_empty() {
+        if requested.is_empty() {
             return Ok(());
         }
-        let committed = match group.committed(&asking, ASK_TIMEOUT) {
+        let committed = match group.committed(&requested, REQUEST_TIMEOUT) {
             Ok(committed) => committed,
             Err(error) => return self.unanswered(error),
         };
@@ -166,9 +166,9 @@ impl Restore {
         let mut list = TopicPartitionList::new();
         for (partition, committed) in committed {
             let ends = if self.safeguards.log_end() {
-                probe.log_ends(&self.topic, partition, ASK_TIMEOUT)
+                probe.log_ends(&self.topic, partition, REQUEST_TIMEOUT)
             } else {
-                log_ends(&self.reader, &self.topic, partition, ASK_TIMEOUT)
+                log_ends(&self.reader, &self.topic, partition, REQUEST_TIMEOUT)
             };
             let LogEnds { start, end } = match ends {
                 Ok(ends) => ends,
@@ -321,7 +321,7 @@ impl Partition {
 
     fn remaining(&self) -> u64 {
         match self.phase {
-            Phase::Asking => 0,
+            Phase::Requested => 0,
             Phase::Reading { next, end, .. } => u64::try_from(end - next).unwrap_or(0),
         }
     }

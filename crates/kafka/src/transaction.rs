@@ -49,16 +49,16 @@ use crate::values::Outgoing;
 
 /// How long one turn of serving delivery reports takes: all of it, whether there is something to serve or not, and busily
 /// so, since rdkafka rounds what is left of a millisecond down to no wait.
-const TURN: Duration = Duration::from_millis(1);
+const SERVE_TIME: Duration = Duration::from_millis(1);
 
 /// How long one wait for deliveries may take until it is looked at what failed.
-const DRAIN: Duration = Duration::from_millis(20);
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// How long an init may wait before it is looked at what librdkafka reported meanwhile.
-const SLICE: Duration = Duration::from_millis(500);
+const INIT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long sending offsets has to take to be suspicious: librdkafka repeats them after 500 ms, whatever the settings say.
-const OFFSETS_BACKOFF: Duration = Duration::from_millis(400);
+const SUSPICIOUS_OFFSETS: Duration = Duration::from_millis(400);
 
 /// The producer of one worker.
 pub struct Transactions {
@@ -73,14 +73,14 @@ struct State {
     producer: Option<BaseProducer<TransactionContext>>,
     /// When the open transaction began.
     open: Option<Instant>,
-    /// Whether the last transaction left a doubt that only a new producer removes.
-    doubt: bool,
-    /// Whether the outcome of a commit is unknown: a new producer would not help, the worker's memory is in doubt.
+    /// Whether the last transaction left a suspect that only a new producer removes.
+    suspect: bool,
+    /// Whether the outcome of a commit is unknown: a new producer would not help, the worker's memory is in suspect.
     dead: bool,
 }
 
 impl State {
-    const NEW: State = State { producer: None, open: None, doubt: false, dead: false };
+    const NEW: State = State { producer: None, open: None, suspect: false, dead: false };
 }
 
 impl Transactions {
@@ -103,8 +103,9 @@ impl Transactions {
     pub fn needs_replacement(&self) -> bool {
         let state = self.state.borrow();
         let context = state.producer.as_ref().map(|producer| producer.context());
-        let is_doubtful = state.doubt || context.is_some_and(|context| context.failed() || context.disturbed());
-        state.producer.is_none() || is_doubtful && self.settings.safeguards.producer_replacement()
+        let is_suspect =
+            state.suspect || context.is_some_and(|context| context.delivery_failed() || context.had_error());
+        state.producer.is_none() || is_suspect && self.settings.safeguards.producer_replacement()
     }
 
     /// Puts a new producer in the place of the old one.
@@ -120,8 +121,8 @@ impl Transactions {
         let deadline = Instant::now() + timeout;
         let result = repeat(deadline, |remaining| {
             // In slices, since the reason for a refusal comes only by polling; it resumes after a time-out.
-            let result = producer.init_transactions(remaining.min(SLICE));
-            producer.poll(TURN);
+            let result = producer.init_transactions(remaining.min(INIT_TIMEOUT));
+            producer.poll(SERVE_TIME);
             match self.reports.refusal() {
                 Some(_) => result.map_err(|_| KafkaError::Global(RDKafkaErrorCode::Authentication)),
                 None => result,
@@ -133,7 +134,7 @@ impl Transactions {
         Ok(())
     }
 
-    /// Begins a transaction, with another producer if the last one left a doubt.
+    /// Begins a transaction, with another producer if the last one left a suspect.
     pub fn begin(&self) -> Result<(), TransactionError> {
         const STEP: TransactionStep = TransactionStep::Begin;
         if self.state.borrow().open.is_some() {
@@ -174,8 +175,10 @@ impl Transactions {
         loop {
             match native::produce(producer, record) {
                 Ok(()) => break,
-                Err(error) if is_queue_full(&error) && Instant::now() < deadline && !producer.context().failed() => {
-                    producer.poll(TURN);
+                Err(error)
+                    if is_queue_full(&error) && Instant::now() < deadline && !producer.context().delivery_failed() =>
+                {
+                    producer.poll(SERVE_TIME);
                 }
                 // The transaction would commit without it.
                 Err(error) => {
@@ -199,11 +202,11 @@ impl Transactions {
         timeout: Duration,
     ) -> Result<(), TransactionError> {
         let offsets: Vec<_> = offsets.iter().map(|(partition, offset)| (*partition, *offset, "")).collect();
-        self.commit_with_notes(&offsets, member, timeout)
+        self.commit_with_metadata(&offsets, member, timeout)
     }
 
-    /// Commits as [`Transactions::commit`] does; the third of each is a note that the group keeps beside the offset.
-    pub fn commit_with_notes(
+    /// Commits as [`Transactions::commit`] does; the third of each is a metadata that the group keeps beside the offset.
+    pub fn commit_with_metadata(
         &self,
         offsets: &[(i32, i64, &str)],
         member: &ConsumerGroupMetadata,
@@ -211,14 +214,14 @@ impl Transactions {
     ) -> Result<(), TransactionError> {
         let mut state = self.state.borrow_mut();
         match self.try_commit(&state, offsets, member, Instant::now() + timeout) {
-            Ok(doubt) => {
+            Ok(suspect) => {
                 state.open = None;
-                state.doubt |= doubt;
+                state.suspect |= suspect;
                 Ok(())
             }
             Err(error) => {
                 // Offsets that were not answered may still come, and would count for the next transaction.
-                state.doubt = true;
+                state.suspect = true;
                 if !matches!(error, TransactionError::Abort { .. }) {
                     state.open = None;
                     state.dead = true;
@@ -244,15 +247,15 @@ impl Transactions {
         let start = Instant::now();
         let sent = repeat(deadline, |remaining| producer.send_offsets_to_transaction(&list, member, remaining));
         sent.map_err(|error| self.error(producer, TransactionStep::SendOffsets, error, Some(begun)))?;
-        let was_repeated = start.elapsed() >= OFFSETS_BACKOFF;
+        let was_repeated = start.elapsed() >= SUSPICIOUS_OFFSETS;
         fault::reach("offsets.after")?;
-        while !native::flush(producer, DRAIN) {
-            if producer.context().failed() || Instant::now() >= deadline {
+        while !native::flush(producer, FLUSH_TIMEOUT) {
+            if producer.context().delivery_failed() || Instant::now() >= deadline {
                 let late = KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut);
                 return Err(self.abort_error(producer, TransactionStep::Deliver, late));
             }
             // The report of a delivery that failed comes only by polling.
-            producer.poll(TURN);
+            producer.poll(SERVE_TIME);
         }
         fault::reach("commit.before")?;
         let start = Instant::now();
@@ -275,7 +278,7 @@ impl Transactions {
         let mut state = self.state.borrow_mut();
         state.open = None;
         // As after a commit: what was sent twice may come late, and would end the next transaction half-way.
-        state.doubt |= took >= self.settings.suspicious_commit();
+        state.suspect |= took >= self.settings.suspicious_commit();
         match result {
             Err(TransactionError::Abort { .. } | TransactionError::Rebuild { .. }) => {
                 drop(state);
@@ -303,7 +306,7 @@ impl Transactions {
     /// Serves delivery reports and errors for a moment.
     pub fn serve(&self) {
         if let Some(producer) = &self.state.borrow().producer {
-            producer.poll(TURN);
+            producer.poll(SERVE_TIME);
         }
     }
 
@@ -316,14 +319,16 @@ impl Transactions {
         let mut list = TopicPartitionList::with_capacity(offsets.len());
         let is_sent =
             |partition, offset| self.settings.safeguards.unmoved_offsets() || fault::has_moved(partition, offset);
-        for (partition, offset, note) in offsets.iter().filter(|(partition, offset, _)| is_sent(*partition, *offset)) {
+        for (partition, offset, metadata) in
+            offsets.iter().filter(|(partition, offset, _)| is_sent(*partition, *offset))
+        {
             let mut element = list.add_partition(&self.topic, *partition);
             element.set_offset(Offset::Offset(*offset)).map_err(|error| TransactionError::Stop {
                 step: STEP,
                 problem: format!("partition {partition}, offset {offset}: {error}"),
             })?;
-            if !note.is_empty() {
-                element.set_metadata(note);
+            if !metadata.is_empty() {
+                element.set_metadata(metadata);
             }
         }
         Ok(list)
@@ -340,7 +345,7 @@ impl Transactions {
         begun: Option<Instant>,
     ) -> TransactionError {
         // What explains the error may still be in the queue.
-        producer.poll(TURN);
+        producer.poll(SERVE_TIME);
         if let Some(reason) = self.reports.refusal() {
             return TransactionError::Refused { reason };
         }
@@ -348,7 +353,7 @@ impl Transactions {
         let old = begun.is_some_and(|begun| Instant::now().saturating_duration_since(begun) >= near);
         match verdict(&error) {
             Verdict::Abort => self.abort_error(producer, step, error),
-            Verdict::Fenced if !old && !producer.context().was_cut() => TransactionError::Fenced {
+            Verdict::Fenced if !old && !producer.context().had_outage() => TransactionError::Fenced {
                 step,
                 transactional_id: self.settings.transactional_id.clone(),
                 source: error.into(),
@@ -367,12 +372,12 @@ impl Transactions {
         step: TransactionStep,
         error: KafkaError,
     ) -> TransactionError {
-        producer.poll(TURN);
+        producer.poll(SERVE_TIME);
         if let Some(reason) = self.reports.refusal() {
             return TransactionError::Refused { reason };
         }
         // A delivery that failed explains more than that the queue did not empty.
-        let error = producer.context().failure().unwrap_or(error);
+        let error = producer.context().delivery_failure().unwrap_or(error);
         match verdict(&error) {
             // No second attempt would be let in either.
             Verdict::Refused => TransactionError::Refused { reason: error.to_string() },
@@ -424,7 +429,7 @@ fn raw_abort(producer: &BaseProducer<TransactionContext>, timeout: Duration) -> 
     thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Acquire) {
-                producer.poll(TURN);
+                producer.poll(SERVE_TIME);
             }
         });
         let result = producer.abort_transaction(timeout);

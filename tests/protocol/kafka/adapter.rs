@@ -308,11 +308,11 @@ fn late_poll(broker: &Broker) {
     let consumer = Consumer::join(&settings, &world.input, Default::default()).unwrap();
     let poll = || consumer.poll(Duration::from_millis(20)).unwrap();
     assert!(wait_until(PATIENCE, || matches!(poll(), Input::Assigned(_))));
-    let departures = consumer.departures();
-    assert!(consumer.guard(departures, &[(0, 1), (1, 1)]).is_ok());
+    let assignment_epoch = consumer.assignment_epoch();
+    assert!(consumer.guard(assignment_epoch, &[(0, 1), (1, 1)]).is_ok());
     assert!(!wait_until(Duration::from_secs(3), || false));
     // Before anything is polled.
-    assert!(consumer.guard(departures, &[(0, 1)]).is_err());
+    assert!(consumer.guard(assignment_epoch, &[(0, 1)]).is_err());
     let mut lost = Vec::new();
     assert!(wait_until(PATIENCE, || match poll() {
         Input::Lost(partitions) => {
@@ -322,11 +322,11 @@ fn late_poll(broker: &Broker) {
         other => matches!(other, Input::Assigned(_)),
     }));
     assert_eq!(lost, [0, 1]);
-    assert!(consumer.guard(departures, &[(0, 1)]).is_err());
+    assert!(consumer.guard(assignment_epoch, &[(0, 1)]).is_err());
     assert!(wait_until(PATIENCE, || matches!(poll(), Input::Assigned(_))));
     // A partition lost and regained is lost.
-    assert!(consumer.guard(departures, &[(0, 1)]).is_err());
-    assert!(consumer.guard(consumer.departures(), &[(0, 1)]).is_ok());
+    assert!(consumer.guard(assignment_epoch, &[(0, 1)]).is_err());
+    assert!(consumer.guard(consumer.assignment_epoch(), &[(0, 1)]).is_ok());
 }
 
 fn too_large(broker: &Broker) {

@@ -21,7 +21,7 @@ const fn test(name: &'static str, body: fn(&Broker)) -> Test {
 /// From partition 0 of the input to the output.
 fn connect(world: &World, settings: &Settings) -> Replay {
     let replay = Replay::connect(settings, &world.input, PATIENCE).unwrap();
-    replay.notes(&[0]).unwrap();
+    replay.metadata(&[0]).unwrap();
     replay
 }
 
@@ -45,7 +45,7 @@ fn committed(broker: &Broker) {
     replay.send(&out(&world, "aborted")).unwrap();
     replay.abort().unwrap();
     drop(replay);
-    let notes = Replay::connect(&settings, &world.input, PATIENCE).unwrap().notes(&[0]).unwrap();
+    let notes = Replay::connect(&settings, &world.input, PATIENCE).unwrap().metadata(&[0]).unwrap();
     assert_eq!(notes[&0], "2");
     assert_eq!(world.committed_records(&world.output, 0), ["k=1", "k=2"]);
 }

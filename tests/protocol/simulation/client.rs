@@ -39,12 +39,12 @@ struct State {
     leaving: Vec<i32>,
     /// Ours once that is done.
     coming: Option<Vec<i32>>,
-    departures: u64,
+    assignment_epoch: u64,
     restores: BTreeMap<i32, Restoring>,
     epoch: i32,
     transaction: Option<Open>,
     /// The next transaction needs a new epoch.
-    doubt: bool,
+    suspect: bool,
     /// The outcome of a commit is unknown.
     dead: bool,
     /// How many transactions failed in a row.
@@ -71,7 +71,7 @@ enum Restoring {
 }
 
 struct Open {
-    departures: u64,
+    assignment_epoch: u64,
     /// The places that the client has announced to the coordinator.
     places: BTreeSet<Place>,
     failed: Option<ProducerRefusal>,
@@ -165,7 +165,7 @@ impl<'a> Client<'a> {
             state.restores.remove(partition);
         }
         if !partitions.is_empty() {
-            state.departures += 1;
+            state.assignment_epoch += 1;
         }
     }
 
@@ -296,7 +296,7 @@ impl<'a> Client<'a> {
         if self.is(Weakness::Unfenced) {
             return Ok(None);
         }
-        if state.transaction.as_ref().is_some_and(|open| open.departures != state.departures) {
+        if state.transaction.as_ref().is_some_and(|open| open.assignment_epoch != state.assignment_epoch) {
             return Err("a partition was revoked or lost".to_owned());
         }
         if let Some((partition, _)) = offsets.iter().find(|(partition, _)| !state.owned.contains_key(partition)) {
@@ -309,7 +309,7 @@ impl<'a> Client<'a> {
     fn init(&self) {
         let mut state = self.state.borrow_mut();
         state.epoch = self.world().cluster.borrow_mut().init(self.node.get(), &self.world().chance);
-        state.doubt = false;
+        state.suspect = false;
         state.transaction = None;
     }
 
@@ -328,7 +328,7 @@ impl<'a> Client<'a> {
         if self.draw(Fault::RequestTwice) {
             world.cluster.borrow_mut().delay(node, epoch, Request::End { commit }, by);
             let is_kept = self.is(if commit { Weakness::ProducerKept } else { Weakness::ProducerKeptAfterAbort });
-            self.state.borrow_mut().doubt |= !is_kept;
+            self.state.borrow_mut().suspect |= !is_kept;
         }
         let result = world.cluster.borrow_mut().end_transaction(node, epoch, commit, &world.chance);
         match result {

@@ -45,7 +45,7 @@ pub struct Reports {
 }
 
 impl Reports {
-    fn note(&self, error: &KafkaError, reason: &str) -> Kind {
+    fn record(&self, error: &KafkaError, reason: &str) -> Kind {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
             // Comes as an error, and says only that everything was read.
             return Kind::Other;
@@ -113,7 +113,7 @@ impl ClientContext for PlainContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.reports.note(&error, reason);
+        self.reports.record(&error, reason);
     }
 }
 
@@ -127,9 +127,9 @@ pub struct TransactionContext {
     failed: AtomicBool,
     failure: Mutex<Option<KafkaError>>,
     /// Set with the first error of any kind, for good.
-    disturbed: AtomicBool,
+    had_error: AtomicBool,
     /// Set with the first error that tells of an outage, for good.
-    cut: AtomicBool,
+    had_outage: AtomicBool,
 }
 
 impl TransactionContext {
@@ -138,29 +138,29 @@ impl TransactionContext {
             reports,
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
-            disturbed: AtomicBool::new(false),
-            cut: AtomicBool::new(false),
+            had_error: AtomicBool::new(false),
+            had_outage: AtomicBool::new(false),
         }
     }
 
     /// Returns whether a delivery failed.
-    pub fn failed(&self) -> bool {
+    pub fn delivery_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
     }
 
     /// Returns why the first delivery failed.
-    pub fn failure(&self) -> Option<KafkaError> {
+    pub fn delivery_failure(&self) -> Option<KafkaError> {
         lock(&self.failure).clone()
     }
 
     /// Returns whether librdkafka reported any error, which may have hidden a retried commit.
-    pub fn disturbed(&self) -> bool {
-        self.disturbed.load(Ordering::Acquire)
+    pub fn had_error(&self) -> bool {
+        self.had_error.load(Ordering::Acquire)
     }
 
     /// Returns whether there was an outage, after which the coordinator may have fenced us without a twin.
-    pub fn was_cut(&self) -> bool {
-        self.cut.load(Ordering::Acquire)
+    pub fn had_outage(&self) -> bool {
+        self.had_outage.load(Ordering::Acquire)
     }
 }
 
@@ -170,10 +170,10 @@ impl ClientContext for TransactionContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if matches!(self.reports.note(&error, reason), Kind::Transport | Kind::Timeout) {
-            self.cut.store(true, Ordering::Release);
+        if matches!(self.reports.record(&error, reason), Kind::Transport | Kind::Timeout) {
+            self.had_outage.store(true, Ordering::Release);
         }
-        self.disturbed.store(true, Ordering::Release);
+        self.had_error.store(true, Ordering::Release);
     }
 }
 
@@ -230,17 +230,17 @@ impl GroupContext {
     }
 
     #[cfg(test)]
-    pub fn change(&self, change: Change) {
+    pub fn push_change(&self, change: Change) {
         lock(&self.changes).push_back(change);
     }
 
     /// Returns the ends of a partition's log as of the last statistics.
-    pub fn ends(&self, partition: i32) -> Option<KnownEnds> {
+    pub fn known_ends(&self, partition: i32) -> Option<KnownEnds> {
         lock(&self.ends).get(&partition).copied()
     }
 
     /// From now on every revocation is answered at once.
-    pub fn close(&self) {
+    pub fn set_closing(&self) {
         self.closing.store(true, Ordering::Release);
     }
 
@@ -252,13 +252,14 @@ impl GroupContext {
     /// * the end or the beginning by name: librdkafka asks the broker, and when a seek comes before the answer, it drops
     ///   the answer and *asks again, undoing the seek* half a second later. The partition would go on from the end.
     fn assign(&self, consumer: &BaseConsumer<GroupContext>, assigned: &TopicPartitionList) -> KafkaResult<Change> {
-        const ASK_TIMEOUT: Duration = Duration::from_millis(500);
+        const REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
         let partitions = partitions(assigned);
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         let mut answered = true;
         for partition in &partitions {
             // After one question without an answer the others would hold up the poll as long.
-            let ends = answered.then(|| consumer.fetch_watermarks(&self.topic, *partition, ASK_TIMEOUT).ok()).flatten();
+            let ends =
+                answered.then(|| consumer.fetch_watermarks(&self.topic, *partition, REQUEST_TIMEOUT).ok()).flatten();
             answered = ends.is_some();
             list.add_partition_offset(&self.topic, *partition, Offset::Offset(ends.map_or(0, |(start, _)| start)))?;
         }
@@ -302,7 +303,7 @@ impl ClientContext for GroupContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.reports.note(&error, reason);
+        self.reports.record(&error, reason);
     }
 
     fn stats(&self, statistics: Statistics) {
@@ -345,13 +346,13 @@ mod tests {
     fn first_refusal_is_kept_and_everything_is_counted() {
         let reports = Reports::default();
         assert_eq!(reports.refusal(), None);
-        reports.note(&global(RDKafkaErrorCode::BrokerTransportFailure), "refused");
+        reports.record(&global(RDKafkaErrorCode::BrokerTransportFailure), "refused");
         assert_eq!(reports.refusal(), None);
-        reports.note(&global(RDKafkaErrorCode::Authentication), "first");
-        reports.note(&global(RDKafkaErrorCode::Authentication), "second");
+        reports.record(&global(RDKafkaErrorCode::Authentication), "first");
+        reports.record(&global(RDKafkaErrorCode::Authentication), "second");
         assert!(reports.refusal().unwrap().ends_with("first"));
         assert_eq!(reports.last(), "second");
-        reports.note(&global(RDKafkaErrorCode::PartitionEOF), "reached the end");
+        reports.record(&global(RDKafkaErrorCode::PartitionEOF), "reached the end");
         assert_eq!(reports.last(), "second");
         assert_eq!(reports.counts(), ErrorCounts { transport: 1, auth: 2, timeout: 0, other: 0 });
     }
@@ -359,17 +360,17 @@ mod tests {
     #[test]
     fn every_client_reports_and_an_outage_is_remembered() {
         let reports = Arc::new(Reports::default());
-        let cut = global(RDKafkaErrorCode::BrokerTransportFailure);
-        PlainContext { reports: Arc::clone(&reports) }.error(cut.clone(), "refused");
-        GroupContext::new(Arc::clone(&reports), "input").error(cut.clone(), "refused");
+        let outage = global(RDKafkaErrorCode::BrokerTransportFailure);
+        PlainContext { reports: Arc::clone(&reports) }.error(outage.clone(), "refused");
+        GroupContext::new(Arc::clone(&reports), "input").error(outage.clone(), "refused");
         let producer = TransactionContext::new(Arc::clone(&reports));
-        assert!(!producer.disturbed() && !producer.was_cut());
+        assert!(!producer.had_error() && !producer.had_outage());
         producer.error(global(RDKafkaErrorCode::Fail), "something else");
-        assert!(producer.disturbed() && !producer.was_cut());
-        for error in [cut, global(RDKafkaErrorCode::OperationTimedOut)] {
+        assert!(producer.had_error() && !producer.had_outage());
+        for error in [outage, global(RDKafkaErrorCode::OperationTimedOut)] {
             let producer = TransactionContext::new(Arc::clone(&reports));
             producer.error(error, "");
-            assert!(producer.disturbed() && producer.was_cut());
+            assert!(producer.had_error() && producer.had_outage());
         }
         assert_eq!(reports.counts(), ErrorCounts { transport: 3, auth: 0, timeout: 1, other: 1 });
     }
@@ -385,7 +386,7 @@ mod tests {
             let topic = Topic { partitions: partitions.iter().map(known).collect(), ..Topic::default() };
             let topics = [("input".to_owned(), topic)].into_iter().collect();
             context.stats(Statistics { topics, ..Statistics::default() });
-            [-1, 0, 1, 2].map(|partition| context.ends(partition).map(|ends| (ends.stable, ends.end)))
+            [-1, 0, 1, 2].map(|partition| context.known_ends(partition).map(|ends| (ends.stable, ends.end)))
         };
         // One is librdkafka's own, one is not known yet, and one has no stable offset yet.
         assert_eq!(

@@ -197,13 +197,13 @@ pub fn describe_topic<C: ConsumerContext>(
     let name = CString::new(topic)?;
     let ms = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
     let native = client.client().native_ptr();
-    let asked = Asked::new(native, &name);
-    // SAFETY: the options are ours; no text of an error is asked for.
-    unsafe { rdsys::rd_kafka_AdminOptions_set_request_timeout(asked.options, ms, ptr::null_mut(), 0) };
+    let request = DescribeRequest::new(native, &name);
+    // SAFETY: the options are ours; no text of an error is request for.
+    unsafe { rdsys::rd_kafka_AdminOptions_set_request_timeout(request.options, ms, ptr::null_mut(), 0) };
     // SAFETY: client, names, options and queue are valid; librdkafka copies names and options before it returns.
-    unsafe { rdsys::rd_kafka_DescribeTopics(native, asked.topics, asked.options, asked.queue) };
+    unsafe { rdsys::rd_kafka_DescribeTopics(native, request.topics, request.options, request.queue) };
     // SAFETY: the queue is ours. The request times out by itself; the second more is for its answer to get here.
-    let event = unsafe { rdsys::rd_kafka_queue_poll(asked.queue, ms.saturating_add(1_000)) };
+    let event = unsafe { rdsys::rd_kafka_queue_poll(request.queue, ms.saturating_add(1_000)) };
     if event.is_null() {
         return Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut));
     }
@@ -252,17 +252,17 @@ unsafe fn read_description(event: *mut rdsys::rd_kafka_event_t) -> Result<TopicD
 }
 
 /// What a question for a topic is made of; ours until it is dropped.
-struct Asked {
+struct DescribeRequest {
     topics: *mut rdsys::rd_kafka_TopicCollection_t,
     options: *mut rdsys::rd_kafka_AdminOptions_t,
     queue: *mut rdsys::rd_kafka_queue_t,
 }
 
-impl Asked {
-    fn new(native: *mut rdsys::rd_kafka_t, name: &CStr) -> Asked {
+impl DescribeRequest {
+    fn new(native: *mut rdsys::rd_kafka_t, name: &CStr) -> DescribeRequest {
         let mut names = [name.as_ptr()];
         let operation = rdsys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
-        Asked {
+        DescribeRequest {
             // SAFETY: the list has one name, which ends in NUL and is copied.
             topics: unsafe { rdsys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1) },
             // SAFETY: the client is valid as long as who calls holds it.
@@ -273,7 +273,7 @@ impl Asked {
     }
 }
 
-impl Drop for Asked {
+impl Drop for DescribeRequest {
     fn drop(&mut self) {
         // SAFETY: each was made by `new` and is destroyed once. An answer that comes later finds no queue and is dropped.
         unsafe {

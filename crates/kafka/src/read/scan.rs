@@ -1,7 +1,7 @@
-//! Reading a stretch of a topic, once, for a person who asks.
+//! Reading a range of a topic, once, for a person who asks.
 //!
 //! Joins no group and commits nothing: whoever asks twice gets the same answer. Reads what is committed, up to an end that
-//! is taken before the first record is read, so that it ends also on a topic that is being written to. Which stretch, and
+//! is taken before the first record is read, so that it ends also on a topic that is being written to. Which range, and
 //! what its records mean, is the caller's to say.
 
 use std::cell::RefCell;
@@ -23,7 +23,7 @@ use crate::read::failure::{rebuild, sort};
 use crate::values::LogEnds;
 
 /// How long one look for the next record takes at most.
-const SLICE: Duration = Duration::from_millis(100);
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// What a group has committed for a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Committed {
     /// `None`: nothing.
     pub offset: Option<i64>,
     /// What was written beside the offset, empty if nothing was.
-    pub note: String,
+    pub metadata: String,
 }
 
 /// A reader of stretches.
@@ -39,11 +39,11 @@ pub struct Scan {
     base: BaseConsumer<PlainContext>,
     reports: Arc<Reports>,
     timeout: Duration,
-    stretch: RefCell<Option<Stretch>>,
+    range: RefCell<Option<OffsetRange>>,
 }
 
 /// What is being read.
-struct Stretch {
+struct OffsetRange {
     topic: String,
     partition: i32,
     next: i64,
@@ -53,19 +53,19 @@ struct Stretch {
 }
 
 impl Scan {
-    /// Creates the reader; every question may take `timeout`, and so may every record.
+    /// Creates the reader; every attempt may take `timeout`, and so may every record.
     pub fn new(settings: &Settings, timeout: Duration) -> Result<Scan, ReadError> {
         let reports = Arc::new(Reports::default());
         let context = PlainContext { reports: Arc::clone(&reports) };
         let base = settings.reader().create_with_context(context);
         let base = base.map_err(|error| rebuild("could not create the reader of a topic", error))?;
-        Ok(Scan { base, reports, timeout, stretch: RefCell::new(None) })
+        Ok(Scan { base, reports, timeout, range: RefCell::new(None) })
     }
 
     /// Returns the first offset of a partition and the end of what is committed in it.
     pub fn ends(&self, topic: &str, partition: i32) -> Result<LogEnds, ReadError> {
-        let (start, end) = self.ask(format!("could not get the log ends of {topic}/{partition}"), |slice| {
-            self.base.fetch_watermarks(topic, partition, slice)
+        let (start, end) = self.request(format!("could not get the log ends of {topic}/{partition}"), |timeout| {
+            self.base.fetch_watermarks(topic, partition, timeout)
         })?;
         Ok(LogEnds { start, end })
     }
@@ -76,7 +76,7 @@ impl Scan {
         list.add_partition(topic, partition);
         let problem = || format!("could not look up the offset of {topic}/{partition} at {timestamp} ms");
         list.set_all_offsets(Offset::Offset(timestamp)).map_err(|error| self.sort(problem(), error))?;
-        let answer = self.ask(problem(), |slice| self.base.offsets_for_times(list.clone(), slice))?;
+        let answer = self.request(problem(), |timeout| self.base.offsets_for_times(list.clone(), timeout))?;
         let element = answer.find_partition(topic, partition);
         Ok(element.and_then(|found| match found.offset() {
             Offset::Offset(offset) => Some(offset),
@@ -91,7 +91,7 @@ impl Scan {
             list.add_partition(topic, *partition);
         }
         let problem = || format!("could not get the committed offsets of the group in {topic}");
-        let answer = self.ask(problem(), |slice| self.base.committed_offsets(list.clone(), slice))?;
+        let answer = self.request(problem(), |timeout| self.base.committed_offsets(list.clone(), timeout))?;
         let mut committed = BTreeMap::new();
         for element in answer.elements() {
             element.error().map_err(|error| self.sort(problem(), error))?;
@@ -99,7 +99,7 @@ impl Scan {
                 Offset::Offset(offset) => Some(offset),
                 _ => None,
             };
-            committed.insert(element.partition(), Committed { offset, note: element.metadata().to_owned() });
+            committed.insert(element.partition(), Committed { offset, metadata: element.metadata().to_owned() });
         }
         Ok(committed)
     }
@@ -111,39 +111,39 @@ impl Scan {
         let assigned =
             list.add_partition_offset(topic, partition, Offset::Offset(from)).and_then(|()| self.base.assign(&list));
         assigned.map_err(|error| self.sort(problem(), error))?;
-        let stretch = Stretch { topic: topic.to_owned(), partition, next: from, end, moved: Instant::now() };
-        *self.stretch.borrow_mut() = Some(stretch);
+        let range = OffsetRange { topic: topic.to_owned(), partition, next: from, end, moved: Instant::now() };
+        *self.range.borrow_mut() = Some(range);
         Ok(())
     }
 
-    /// Returns the next record of the stretch, `None` at its end.
+    /// Returns the next record of the range, `None` at its end.
     pub fn next(&self) -> Result<Option<Record<'_>>, ReadError> {
         loop {
-            let mut place = self.stretch.borrow_mut();
-            let Some(stretch) = place.as_mut() else { return Ok(None) };
-            if stretch.next >= stretch.end {
+            let mut place = self.range.borrow_mut();
+            let Some(range) = place.as_mut() else { return Ok(None) };
+            if range.next >= range.end {
                 *place = None;
                 return Ok(None);
             }
-            match self.base.poll(SLICE) {
-                Some(Ok(message)) if message.partition() != stretch.partition => {}
+            match self.base.poll(POLL_TIMEOUT) {
+                Some(Ok(message)) if message.partition() != range.partition => {}
                 Some(Ok(message)) => {
-                    stretch.next = message.offset() + 1;
-                    stretch.moved = Instant::now();
-                    if message.offset() < stretch.end {
+                    range.next = message.offset() + 1;
+                    range.moved = Instant::now();
+                    if message.offset() < range.end {
                         return Ok(Some(Record::from_message(message)));
                     }
                 }
                 // The end was committed when it was asked for, so what comes before it has been read. The log may end in
                 // markers, which are no records.
-                Some(Err(KafkaError::PartitionEOF(partition))) if partition == stretch.partition => {
-                    stretch.next = stretch.end;
+                Some(Err(KafkaError::PartitionEOF(partition))) if partition == range.partition => {
+                    range.next = range.end;
                 }
-                Some(Err(error)) => self.note(stretch, error)?,
+                Some(Err(error)) => self.handle(range, error)?,
                 None => {}
             }
-            if stretch.next < stretch.end && Instant::now().saturating_duration_since(stretch.moved) > self.timeout {
-                let Stretch { topic, partition, next, .. } = &*stretch;
+            if range.next < range.end && Instant::now().saturating_duration_since(range.moved) > self.timeout {
+                let OffsetRange { topic, partition, next, .. } = &*range;
                 return Err(ReadError::Unavailable {
                     problem: format!("no record of {topic}/{partition} at offset {next} for {:?}", self.timeout),
                     source: self.reports.last().into(),
@@ -158,12 +158,12 @@ impl Scan {
     }
 
     /// Asks in slices, since the reason for a refusal comes only by polling.
-    fn ask<T>(&self, problem: String, question: impl Fn(Duration) -> Result<T, KafkaError>) -> Result<T, ReadError> {
-        const QUESTION: Duration = Duration::from_secs(2);
+    fn request<T>(&self, problem: String, attempt: impl Fn(Duration) -> Result<T, KafkaError>) -> Result<T, ReadError> {
+        const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
         let deadline = Instant::now() + self.timeout;
         loop {
             let remaining = deadline.saturating_duration_since(Instant::now());
-            match question(remaining.min(QUESTION)) {
+            match attempt(remaining.min(ATTEMPT_TIMEOUT)) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => {
                     let sorted = self.sort(problem.clone(), error);
@@ -176,16 +176,16 @@ impl Scan {
         }
     }
 
-    /// Sorts an error between two records. What librdkafka repairs by itself is nothing here: the stretch does not move.
-    fn note(&self, stretch: &Stretch, error: KafkaError) -> Result<(), ReadError> {
+    /// Sorts an error between two records. What librdkafka repairs by itself is nothing here: the range does not move.
+    fn handle(&self, range: &OffsetRange, error: KafkaError) -> Result<(), ReadError> {
         use RDKafkaErrorCode as Code;
         if let Some(reason) = self.reports.refusal() {
             return Err(ReadError::Refused { reason });
         }
         match error.rdkafka_error_code() {
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset) => Err(ReadError::OffsetOutOfRange {
-                topic: stretch.topic.clone(),
-                reason: format!("partition {}, offset {}", stretch.partition, stretch.next),
+                topic: range.topic.clone(),
+                reason: format!("partition {}, offset {}", range.partition, range.next),
             }),
             Some(code) if is_refusal(code) => Err(ReadError::Refused { reason: error.to_string() }),
             _ => Ok(()),
@@ -193,7 +193,7 @@ impl Scan {
     }
 
     fn sort(&self, problem: String, error: KafkaError) -> ReadError {
-        if self.stretch.borrow().is_none() {
+        if self.range.borrow().is_none() {
             // Nothing is assigned, so this takes no record.
             self.base.poll(Duration::ZERO);
         }

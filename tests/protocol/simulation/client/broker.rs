@@ -125,13 +125,13 @@ impl Broker for Client<'_> {
             let problem = "the last one has not ended".to_owned();
             return Err(TransactionError::Stop { step: STEP, problem });
         }
-        if self.state.borrow().doubt {
+        if self.state.borrow().suspect {
             self.trace(|| "new producer".to_owned());
             self.init();
         }
         let mut state = self.state.borrow_mut();
-        let departures = state.departures;
-        state.transaction = Some(Open { departures, places: BTreeSet::new(), failed: None, sessions: 0 });
+        let assignment_epoch = state.assignment_epoch;
+        state.transaction = Some(Open { assignment_epoch, places: BTreeSet::new(), failed: None, sessions: 0 });
         Ok(())
     }
 
@@ -244,7 +244,7 @@ impl Client<'_> {
         let producer = (self.node.get(), self.state.borrow().epoch);
         if self.draw(Fault::OffsetsLate) {
             self.delay_offsets(producer, membership, offsets);
-            self.state.borrow_mut().doubt |= !self.is(Weakness::ProducerKeptAfterFailure);
+            self.state.borrow_mut().suspect |= !self.is(Weakness::ProducerKeptAfterFailure);
             return Err(abort(STEP, "nobody answered the offsets"));
         }
         if !offsets.is_empty() {
@@ -253,7 +253,7 @@ impl Client<'_> {
             match noted {
                 Ok(Ok(())) if self.draw(Fault::OffsetsTwice) => {
                     self.delay_offsets(producer, membership, offsets);
-                    self.state.borrow_mut().doubt |= !self.is(Weakness::ProducerKept);
+                    self.state.borrow_mut().suspect |= !self.is(Weakness::ProducerKept);
                 }
                 Ok(Ok(())) => {}
                 Ok(Err(refusal)) => return self.give_up(abort(STEP, &format!("{refusal:?}"))),
