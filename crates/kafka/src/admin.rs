@@ -1,7 +1,7 @@
-//! What topics are like, and making them.
+//! Descriptions of topics, and their creation.
 //!
-//! For the checks at start and for the commands of an operator, never for the data path: each question waits for its
-//! answer. Which topics there should be, and how they should be configured, is said elsewhere.
+//! For the checks at start and for an operator's commands, never for the data path: each call waits for its answer. The
+//! caller decides which topics there should be, and with which settings.
 
 use std::collections::btree_map::BTreeMap;
 use std::sync::Arc;
@@ -25,21 +25,21 @@ pub struct Topic {
     pub name: String,
     pub partitions: u32,
     pub replicas: u32,
-    /// Settings by name, those that were never set with their defaults: `cleanup.policy`, `max.message.bytes`…
+    /// Settings by name (`cleanup.policy`, `max.message.bytes`…), defaults included.
     pub settings: BTreeMap<String, String>,
 }
 
-/// A topic to be made.
+/// A topic to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewTopicSettings {
     pub name: String,
     pub partitions: u32,
-    /// `None`: as many as the cluster's default.
+    /// `None`: the cluster's default.
     pub replicas: Option<u32>,
     pub settings: Vec<(String, String)>,
 }
 
-/// Whether a topic was made.
+/// The outcome of creating a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Creation {
     Created,
@@ -49,15 +49,15 @@ pub enum Creation {
 /// A client that describes and creates topics.
 pub struct Admin {
     client: AdminClient<PlainContext>,
-    /// Asks for metadata. Not rdkafka's admin client: that is a producer, for which a broker may make the topic, and
-    /// nobody can poll it for the reason of a refusal.
+    /// Requests metadata. rdkafka's admin client is a producer, for which a broker may create the topic, and it cannot be
+    /// polled for the reason of a refusal.
     metadata_client: BaseConsumer<PlainContext>,
     reports: Arc<Reports>,
     timeout: Duration,
 }
 
 impl Admin {
-    /// Creates the client; every question may take `timeout`.
+    /// Creates the client. Each request may take up to `timeout`.
     pub fn new(settings: &Settings, timeout: Duration) -> Result<Admin, ReadError> {
         let reports = Arc::new(Reports::default());
         let context = || PlainContext { reports: Arc::clone(&reports) };
@@ -85,9 +85,9 @@ impl Admin {
         let partitions = found.partitions();
         let settings = self.settings_of(name).map_err(|error| self.sort(problem(), error))?;
         if settings.is_empty() {
-            // rdkafka drops the broker's error: a topic without settings is one whose settings we may not see. Taken as it
-            // comes, every one of them would seem to be wrong.
-            let reason = format!("it does not show the settings of topic {name:?}: allow DescribeConfigs on it");
+            // rdkafka drops the broker's error: a topic without settings is one whose settings we are not allowed to see.
+            // Returned as it is, each of its settings would seem to be wrong.
+            let reason = format!("not allowed to see the settings of topic {name:?}: allow DescribeConfigs on it");
             return Err(ReadError::Refused { reason });
         }
         Ok(Some(Topic {
@@ -98,7 +98,7 @@ impl Admin {
         }))
     }
 
-    /// Makes a topic, unless it exists: then nothing is changed.
+    /// Creates a topic, unless it exists: then nothing is changed.
     pub fn create(&self, topic: &NewTopicSettings) -> Result<Creation, ReadError> {
         let problem = || format!("could not create topic {:?}", topic.name);
         // -1: the cluster's default.
@@ -108,7 +108,7 @@ impl Admin {
         for (name, value) in &topic.settings {
             new = new.set(name, value);
         }
-        // Before anything is made: only this client says why a login fails.
+        // Before anything is created: only this client says why a login fails.
         self.metadata(&topic.name).map_err(|error| self.sort(problem(), error))?;
         let results = block_on(self.client.create_topics([&new], &self.options()));
         match results.map_err(|error| self.sort(problem(), error))?.pop() {
@@ -122,7 +122,7 @@ impl Admin {
         }
     }
 
-    /// Waits until the broker that we ask knows of a topic that the controller has made: it learns of it a moment later.
+    /// Waits until the broker that answers us knows a topic that the controller has created, which takes a moment.
     fn wait_for(&self, topic: &str) {
         let deadline = Instant::now() + self.timeout;
         let is_known = || {
@@ -134,7 +134,7 @@ impl Admin {
         }
     }
 
-    /// Asks in slices, since the reason for a refusal comes only by polling.
+    /// Requests metadata in short attempts, since the reason for a refusal comes only by polling.
     fn metadata(&self, topic: &str) -> KafkaResult<Metadata> {
         const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(500);
         let deadline = Instant::now() + self.timeout;
@@ -158,7 +158,7 @@ impl Admin {
         }
     }
 
-    /// Asks again when the connection broke, which librdkafka does for metadata and not for this.
+    /// Returns the settings of a topic. Retries after a broken connection, which librdkafka does for metadata but not here.
     fn settings_of(&self, name: &str) -> KafkaResult<BTreeMap<String, String>> {
         let deadline = Instant::now() + self.timeout;
         loop {
@@ -227,7 +227,7 @@ fn block_on<T>(answer: impl Future<Output = KafkaResult<T>>) -> KafkaResult<T> {
         if let std::task::Poll::Ready(result) = answer.as_mut().poll(&mut context) {
             return result;
         }
-        // The request has a timeout, so the answer comes.
+        // The request has a timeout, so this ends.
         std::thread::park();
     }
 }

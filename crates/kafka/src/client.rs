@@ -1,10 +1,10 @@
-//! [`Broker`] over librdkafka: a consumer, a producer, a reader, a probe.
+//! [`Broker`] over librdkafka: a consumer, a producer, a changelog reader and a probe for log ends.
 //!
-//! Decides nothing: it puts the four together, and asks the consumer whether a transaction may commit before the producer
-//! commits it.
+//! Puts the four together and decides nothing, except that the consumer's guard must allow a commit before the producer
+//! makes it.
 //!
-//! Dropping a [`Client`] leaves the group and waits for that, about 100 ms: commit before, and do not drop it on a thread
-//! that has other things to do.
+//! Dropping a [`Client`] leaves the group, which takes about 100 ms. Commit first, and do not drop it on a thread that
+//! serves requests.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -23,14 +23,14 @@ use crate::values::{Apply, Cause, ErrorCounts, KnownEnds, LogEnds, Outgoing, Res
 
 /// The clients of one worker.
 pub struct Client {
-    // Dropped in this order: the consumer leaves the group before the producer goes, so that whoever takes the partitions
-    // over takes them from somebody who has finished.
+    // Dropped in this order: the consumer leaves the group first. The producer is idle by then, so the next owner takes the
+    // partitions over from a worker that has finished.
     consumer: Consumer,
     restore: RefCell<Restore>,
     probe: Probe,
     transactions: Transactions,
     input: String,
-    /// How often partitions had left us when the open transaction began.
+    /// The consumer's assignment epoch when the open transaction began.
     assignment_epoch: Cell<u64>,
     reports: Arc<Reports>,
     safeguards: Safeguards,
@@ -39,12 +39,12 @@ pub struct Client {
 impl Client {
     /// Takes over the transactional id, then joins the group of `input`.
     ///
-    /// In this order, because what a former self left open is aborted first: the offsets would else be undecided until
-    /// its timeout.
+    /// The order matters: taking over the id aborts the open transaction of an earlier process. Otherwise its offsets would
+    /// stay undecided until its timeout.
     ///
     /// # Errors
     ///
-    /// [`TransactionError::Rebuild`] when no broker answered within `timeout`: back off and connect again.
+    /// [`TransactionError`]; `Rebuild` if no broker answered within `timeout`: back off and connect again.
     pub fn connect(
         settings: &Settings,
         input: &str,
@@ -74,7 +74,7 @@ impl Client {
         self.consumer.membership()
     }
 
-    /// Serves what the clients that are used now and then have to say: log lines, errors, a refusal.
+    /// Serves the events of the clients that are seldom polled: log lines, errors, a refusal.
     fn serve_others(&self) {
         self.restore.borrow().serve();
         self.probe.serve();
@@ -120,7 +120,7 @@ impl Broker for Client {
     }
 
     fn begin(&self) -> Result<(), TransactionError> {
-        // A busy worker is never idle.
+        // A poll serves them only if there is no input, which a busy worker seldom sees.
         self.serve_others();
         self.transactions.begin()?;
         self.assignment_epoch.set(self.consumer.assignment_epoch());

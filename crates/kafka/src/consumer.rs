@@ -1,14 +1,14 @@
-//! The group consumer: the input, in order, from where it was told to start.
+//! The group consumer: the input in order, from the offsets at which its partitions were started.
 //!
-//! Knows which partitions are ours, which of them run, and the next offset to hand out of each. Decides nothing about
+//! Knows which partitions are ours, which of them run, and the next offset to return of each. Decides nothing about
 //! records and commits nothing: offsets travel in the transaction.
 //!
 //! # Invariants
 //!
-//! * A record is handed out only for a partition that runs, and never one below its next offset: librdkafka may resume
-//!   from a stale offset. Gaps are legal, since transaction markers take offsets.
-//! * A partition is ours until the poll after [`Input::Revoked`], or until [`Input::Lost`]. Both move
-//!   [`Consumer::assignment_epoch`], so that a transaction begun before is refused even if the partition came back.
+//! * A record is returned only for a running partition, and never one below its next offset: librdkafka may resume from a
+//!   stale offset. Gaps are legal, since transaction markers take offsets.
+//! * A partition is ours until the poll after [`Input::Revoked`], or until [`Input::Lost`]. Both advance
+//!   [`Consumer::assignment_epoch`], so that the guard refuses an older transaction even if the partition came back.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -32,7 +32,7 @@ use crate::librdkafka::record::Record;
 use crate::librdkafka::settings::Settings;
 use crate::values::KnownEnds;
 
-/// How long a seek may wait for librdkafka to have started the partition; it takes milliseconds.
+/// The maximum time for librdkafka to start an assigned partition, so that it can be sought; it takes milliseconds.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The consumer of the input topic.
@@ -45,26 +45,26 @@ pub struct Consumer {
 
 #[derive(Default)]
 struct State {
-    /// Our partitions; `None`: not started.
+    /// Our partitions; `None`: paused until it is started.
     owned: BTreeMap<i32, Option<Running>>,
-    /// Revoked, to be given away by the next poll.
+    /// Revoked; the next poll gives them away.
     leaving: Option<Vec<i32>>,
     /// Losses that librdkafka reported without a rebalance.
     lost: VecDeque<Vec<i32>>,
-    /// How often partitions left us.
+    /// The number of times that partitions were revoked or lost.
     assignment_epoch: u64,
 }
 
-/// A partition whose records flow.
+/// A running partition.
 struct Running {
-    /// The next offset to hand out.
+    /// The next offset to return.
     next: i64,
-    /// Whether the end of the log was seen since the start.
+    /// Whether the end of the log has been reached since the start.
     ended: bool,
 }
 
 impl Consumer {
-    /// Joins the group. Partitions come by [`Consumer::poll`].
+    /// Joins the group. [`Consumer::poll`] returns the assigned partitions.
     pub fn join(settings: &Settings, topic: &str, reports: Arc<Reports>) -> Result<Consumer, ConsumerError> {
         let create = || -> KafkaResult<BaseConsumer<GroupContext>> {
             let base: BaseConsumer<GroupContext> =
@@ -120,8 +120,9 @@ impl Consumer {
 
     /// Seeks, resumes, and seeks again.
     ///
-    /// What it was assigned at can be a guess from before the beginning of the log: one fetch from there, and the broker's
-    /// refusal stops the worker even if it comes after the seek. A partition that resumes may still start from a stale offset.
+    /// The first seek comes before the resume, because the assigned offset can be a guess below the beginning of the log:
+    /// after a single fetch from there, the broker's refusal would stop the worker even if it came after a seek. The second
+    /// one is needed because a resumed partition may still start from a stale offset.
     fn resume_at(&self, partition: i32, offset: i64) -> KafkaResult<()> {
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))?;
@@ -138,7 +139,7 @@ impl Consumer {
             let result = seek.elements().first().map_or(Ok(()), |element| element.error());
             match result {
                 Ok(()) => return Ok(()),
-                // An assignment is carried out by another thread, which tells nobody when it is.
+                // Another thread carries out an assignment, and does not tell when it has.
                 Err(error) if is_too_early(&error) && Instant::now() < deadline => {
                     thread::park_timeout(Duration::from_millis(2));
                 }
@@ -149,7 +150,7 @@ impl Consumer {
 
     /// Returns the group's committed offsets, `None` for a partition without one.
     ///
-    /// Offsets of undecided transactions are not read: librdkafka asks again until `timeout`.
+    /// Offsets in undecided transactions do not count: librdkafka asks again until they are decided, or until `timeout`.
     pub fn committed(&self, partitions: &[i32], timeout: Duration) -> KafkaResult<BTreeMap<i32, Option<i64>>> {
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for partition in partitions {
@@ -170,31 +171,32 @@ impl Consumer {
 
     /// Returns the next offset that the client would read of a running partition, past markers and aborted records.
     ///
-    /// `None` until a record, a marker or the end of the log was seen since the start: librdkafka has no position then.
+    /// `None` until it has reached a record, a marker or the end of the log since the start: before that librdkafka has no
+    /// position.
     pub fn position(&self, partition: i32) -> Option<i64> {
         let state = self.state.borrow();
         let running = state.owned.get(&partition)?.as_ref()?;
         let positions = self.base.position().ok()?;
         match positions.find_partition(&self.topic, partition)?.offset() {
             Offset::Offset(position) => Some(position.max(running.next)),
-            // The log ends where we started.
+            // The log ends at the offset of the start.
             _ => running.ended.then_some(running.next),
         }
     }
 
-    /// Returns how often partitions left us so far.
+    /// Returns the number of times that partitions were revoked or lost so far.
     pub fn assignment_epoch(&self) -> u64 {
         self.state.borrow().assignment_epoch
     }
 
-    /// Returns what proves to the coordinator who we are, if a transaction over `offsets` may commit.
+    /// Returns the metadata by which the coordinator knows this member, if a transaction over `offsets` may commit.
     ///
-    /// `assignment_epoch` is their number when the transaction began.
+    /// `assignment_epoch` is the one at which the transaction began.
     ///
     /// # Errors
     ///
-    /// What the transaction would have got wrong, for people. The broker would notice a stale generation, but never that
-    /// a partition is not ours: a member that has rejoined could turn the group's offset back.
+    /// The reason why it must not commit, for people. The broker notices a stale generation, but it does not check that the
+    /// partitions belong to the member: one that has rejoined could set the group's offset back.
     pub fn guard(&self, assignment_epoch: u64, offsets: &[(i32, i64)]) -> Result<ConsumerGroupMetadata, String> {
         let state = self.state.borrow();
         if !self.safeguards.fencing_guard() {
@@ -270,7 +272,7 @@ impl Consumer {
         }
     }
 
-    /// Drops partitions; returns those that were ours.
+    /// Drops partitions, and returns those that were ours.
     fn forget(&self, partitions: &[i32]) -> Vec<i32> {
         let mut state = self.state.borrow_mut();
         let gone: Vec<i32> =
@@ -281,7 +283,7 @@ impl Consumer {
         gone
     }
 
-    /// Returns whether a record is the next one of a partition that runs, or after it.
+    /// Returns whether a record is at or beyond the next offset of a running partition, and moves the offset past it.
     fn accepts(&self, message: &BorrowedMessage<'_>) -> bool {
         let mut state = self.state.borrow_mut();
         match state.owned.get_mut(&message.partition()) {
@@ -293,7 +295,7 @@ impl Consumer {
         }
     }
 
-    /// Sorts an error. What librdkafka repairs by itself was counted by the context and is nothing here.
+    /// Handles an error of a poll. The context has counted what librdkafka repairs by itself; here that is no error.
     fn handle(&self, error: KafkaError) -> Result<(), ConsumerError> {
         use RDKafkaErrorCode as Code;
         let reports = &self.base.context().reports;
@@ -304,7 +306,7 @@ impl Consumer {
             return Ok(());
         }
         match (error.rdkafka_error_code(), &error) {
-            // We are out of the group; the rebalance that says so comes later.
+            // The group has removed this member; the rebalance that says so comes later.
             (Some(Code::PollExceeded), _) => {
                 let owned: Vec<i32> = self.state.borrow().owned.keys().copied().collect();
                 let lost = self.forget(&owned);
@@ -317,7 +319,7 @@ impl Consumer {
                 Err(ConsumerError::Stop { source: reports.last().into() })
             }
             (Some(code), _) if is_refusal(code) => {
-                // Without a count it was an outage in the middle of a login.
+                // If the context has not counted it as a refusal, the connection broke in the middle of a login.
                 reports.refusal().map_or(Ok(()), |reason| Err(ConsumerError::Refused { reason }))
             }
             (Some(Code::Fatal | Code::Fenced), _) | (_, KafkaError::MessageConsumptionFatal(_)) => {
@@ -330,11 +332,11 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        // The client polls until it has left the group; nobody will answer a revocation then.
+        // Closing the client polls until it has left the group; from now on the context answers revocations itself.
         self.base.context().set_closing();
-        // One that waits for its answer already would keep it from leaving for ever.
+        // An unanswered revocation would keep the client from leaving for ever.
         if let Err(error) = self.give_away() {
-            tracing::warn!(error = &error as &dyn std::error::Error, "cannot give partitions away");
+            tracing::warn!(error = &error as &dyn std::error::Error, "could not give away revoked partitions");
         }
     }
 }
@@ -343,7 +345,7 @@ fn rebuild(problem: String, error: KafkaError) -> ConsumerError {
     ConsumerError::Rebuild { problem, source: error.into() }
 }
 
-/// Returns whether a seek came before librdkafka had started the partition.
+/// Returns whether a seek failed because librdkafka has not started the partition yet.
 fn is_too_early(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
@@ -369,7 +371,7 @@ mod tests {
         assert!(next(Change::Lost(vec![0])).is_none());
         assert_eq!(consumer.assignment_epoch(), 1);
         assert!(matches!(next(Change::Revoked(vec![0, 1])), Some(Input::Revoked(revoked)) if revoked == [1]));
-        // librdkafka waits for an answer for both.
+        // librdkafka waits for an answer about both.
         assert_eq!(consumer.state.borrow().leaving, Some(vec![0, 1]));
         consumer.state.borrow_mut().leaving = None;
     }

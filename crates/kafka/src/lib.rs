@@ -1,10 +1,19 @@
-//! What the worker asks of Kafka, and the client that does it; rdkafka stops here.
+//! The Kafka protocol of the worker: group consumer, transactions, restore. rdkafka goes no further than this crate.
 //!
-//! Speaks bytes, partitions and offsets. Knows no notification, no session and no changelog record, and reads no
-//! configuration file: those are `wire`, `grouping` and `config`, which meet this module in `worker`.
+//! It speaks bytes, partitions and offsets. It knows no notification, session or changelog record, and reads no
+//! configuration file: the worker brings those together.
 //!
-//! [`Broker`] is the whole of it as the worker's loop sees it. [`Client`] implements it with librdkafka; the simulation
-//! implements it with a model in memory, because no mock fences, hides aborted records or times a transaction out.
+//! [`Broker`] is all that the worker's loop sees of Kafka. [`Client`] implements it with librdkafka. The simulation
+//! implements it with a model in memory, because no mock of Kafka fences, hides aborted records or times a transaction
+//! out.
+//!
+//! | where | what |
+//! | --- | --- |
+//! | `broker`, `values`, `error` | the seam: the trait, what passes over it, what can go wrong |
+//! | `client`, [`consumer`], [`transaction`], [`restore`] | the worker's clients |
+//! | [`scan`], [`tail`], [`log_ends`], [`admin`], [`replay`] | clients of the indexer and of an operator's commands, in no group |
+//! | `librdkafka` | settings, callbacks, error codes, and the calls that rdkafka lacks |
+//! | [`fault`] | faults that only the build of the tests can inject |
 //!
 //! # The model
 //!
@@ -21,13 +30,13 @@
 //!
 //! # Invariants
 //!
-//! * A revoked partition is given away by the `poll` *after* the one that returned [`Input::Revoked`]: until then it is
-//!   still ours, and what was begun on it can be committed. A worker cannot forget to answer, since it polls.
-//! * A record of a partition is returned only while it is running, in order, from the offset given to `start`.
-//! * No transaction commits without offsets, nor with the membership of another time than the one it began in.
-//! * Every method returns within its timeout and a bounded number of broker round trips; none of them retries for ever.
-//! * Only this module knows an error code; the worker knows what to do ([`TransactionError`], [`ConsumerError`],
-//!   [`RestoreError`]: one variant per thing that it can do).
+//! * A revoked partition is given away by the `poll` *after* the one that returned [`Input::Revoked`]. Until then it is
+//!   still ours, and a transaction over it can be committed. A worker cannot forget to answer, since it polls.
+//! * A record of a partition is returned only while the partition is running, in order, from the offset given to `start`.
+//! * No transaction commits without offsets, nor with a membership of the group that it did not begin with.
+//! * Every method returns within its timeout and a bounded number of broker round trips. None retries for ever.
+//! * Only this crate knows error codes. The worker knows what to do: [`TransactionError`], [`ConsumerError`] and
+//!   [`RestoreError`] have one variant for each thing that it can do.
 
 pub mod admin;
 mod broker;

@@ -1,17 +1,18 @@
-//! Carrying records from one topic to another, each once, in transactions of its own.
+//! Replay of records from one topic to others, each exactly once, in transactions of its own.
 //!
-//! Not the worker's [`crate::Client`]: there is no group to join and nothing to share. One transactional id makes a second
-//! replay fence the first, and the offsets of a group without members, with a metadata beside each, remember what was carried.
-//! Offsets and records are in one transaction, so whatever happens the metadata says what the other topic holds.
+//! Unlike the worker's [`crate::Client`] it joins no group: there is nothing to share. One transactional id makes a second
+//! replay fence the first. The offsets of a group without members, each with metadata, remember which records were carried.
+//! Offsets and records are in one transaction, so the metadata always says what the other topic holds.
 //!
-//! What the metadata means is the caller's business.
+//! The caller decides what the metadata means.
 //!
-//! # Why every transaction looks at the metadata
+//! # Why every transaction checks the metadata
 //!
-//! A second replay fences the first one for as long as that keeps its producer. It does not always: after any doubt the
-//! next transaction begins with a new one, which takes the id *back*, and a replay that had slept meanwhile would go on
-//! from what it knew. A worker is held by its membership in a group; here there is none. So the metadata is read again after
-//! the id is ours for certain, and must be the one that we know: whoever changes it later has fenced us before.
+//! A second replay fences the first only for as long as the first keeps its producer. A suspect producer is replaced, which
+//! takes the transactional id *back*, and a replay that had been asleep would continue from stale metadata. A worker is
+//! protected by its membership in the group; here there is none. So each transaction reads the metadata again once the id is
+//! certainly ours, and requires the metadata that this replay knows: any other replay that changes it later has fenced this
+//! one first.
 
 use std::cell::RefCell;
 use std::collections::btree_map::BTreeMap;
@@ -29,30 +30,30 @@ pub struct Replay {
     scan: Scan,
     transactions: Transactions,
     topic: String,
-    /// As they were read or committed last, by partition.
+    /// By partition, as last read or committed.
     metadata: RefCell<BTreeMap<i32, String>>,
     timeout: Duration,
 }
 
-/// What went wrong, by which side of it.
+/// An error of the side that reads or of the side that writes.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error(transparent)]
     Write(#[from] TransactionError),
-    /// Another replay has carried records of the partition since its metadata was read: begin anew.
-    #[error("another replay has moved on in {topic}/{partition}")]
+    /// Another replay has carried records of the partition since its metadata was read: start over.
+    #[error("another replay has carried records of {topic}/{partition} meanwhile")]
     Taken { topic: String, partition: i32 },
 }
 
 impl Replay {
-    /// Takes over the transactional id, which decides what a former replay left open, and then creates the reader.
+    /// Creates the reader, and takes over the transactional id, which aborts the open transaction of an earlier replay.
     ///
-    /// `topic` is where records come from, and whose offsets are committed.
+    /// `topic` is the topic to read from; its offsets are committed.
     pub fn connect(settings: &Settings, topic: &str, timeout: Duration) -> Result<Replay, Error> {
         let scan = Scan::new(settings, timeout)?;
-        // Asked before the producer is made: it would hide a broker that is away behind a longer wait.
+        // Before the producer is created: that would hide an unavailable broker behind a longer wait.
         scan.ends(topic, 0)?;
         let transactions = Transactions::init(settings, topic, Arc::default(), timeout)?;
         let metadata = RefCell::default();
@@ -64,7 +65,7 @@ impl Replay {
         &self.scan
     }
 
-    /// Returns the metadata of partitions, empty where there is none; a transaction over one of them relies on it.
+    /// Returns the metadata of partitions, empty if there is none. Transactions over these partitions require it.
     pub fn metadata(&self, partitions: &[i32]) -> Result<BTreeMap<i32, String>, Error> {
         let committed = self.scan.committed(&self.topic, partitions)?;
         let metadata: BTreeMap<i32, String> =
@@ -77,7 +78,7 @@ impl Replay {
     ///
     /// # Errors
     ///
-    /// [`Error::Taken`] if the metadata is another one now; nothing was sent.
+    /// [`Error`]; `Taken` if the metadata has changed: nothing was sent.
     pub fn begin(&self, partition: i32) -> Result<(), Error> {
         self.transactions.begin()?;
         let mut committed = self.scan.committed(&self.topic, &[partition])?;
@@ -93,12 +94,12 @@ impl Replay {
         Ok(self.transactions.send(record)?)
     }
 
-    /// Commits the records together with an offset of a partition and its metadata.
+    /// Commits the records together with the next offset of a partition and its metadata.
     ///
     /// # Errors
     ///
-    /// Nothing was committed, unless it says that nobody knows: then the next [`Replay::connect`] finds out, since the
-    /// metadata tells.
+    /// [`Error`]. Nothing was committed, unless the outcome is unknown: then the metadata tells it after the next
+    /// [`Replay::connect`].
     pub fn commit(&self, partition: i32, offset: i64, metadata: &str) -> Result<(), Error> {
         let member = self.scan.group_metadata().ok_or_else(|| TransactionError::Stop {
             step: TransactionStep::Commit,

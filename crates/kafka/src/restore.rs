@@ -1,23 +1,23 @@
-//! Restoring partitions from the changelog, in slices, several at a time.
+//! Restores of partitions from the changelog, in short steps, several at a time.
 //!
-//! Hands out bytes; what they mean, and whether they agree with the group's offset, is the worker's to say.
+//! Passes on bytes. The worker decides what they mean, and whether they agree with the group's offset.
 //!
 //! # The model
 //!
 //! ```text
-//!   begin ─▶ Asking ──committed offset, then log ends──▶ Reading ──next offset ≥ log end──▶ restored
+//!   begin ─▶ Requested ──committed offset, then log ends──▶ Reading ──next offset ≥ log end──▶ restored
 //! ```
 //!
-//! The order matters twice. The committed offset is asked for first, and only a *stable* one counts: librdkafka does not
-//! get the offset while a transaction over it is open. Then everything that the previous owner committed lies below the
-//! log end, which is asked for next, by a client that counts open transactions too. The reader itself sees committed
-//! records only and may have to wait at an open transaction until the coordinator decides it.
+//! The order of the two requests matters. The committed offset comes first, and only a *stable* one counts: librdkafka does
+//! not get the offset while a transaction over it is open. After that everything that the previous owner committed lies
+//! below the log end, which a client requests that counts open transactions too. The reader itself sees committed records
+//! only, and may have to wait at an open transaction until the coordinator decides it.
 //!
 //! # Invariants
 //!
-//! * A partition is restored when the reader's next offset has reached the log end as it was at the beginning. The end
-//!   that the reader itself reports is not enough: it stops at the first open transaction. Nor is the last record's
-//!   offset: a log may end in markers, or in records of an aborted transaction, or have been compacted away.
+//! * A partition is restored when the reader's next offset has reached the log end as of the beginning. The end that the
+//!   reader itself reports is not enough: it is the first open transaction. Nor is the last record's offset: a log may end
+//!   in markers or in records of an aborted transaction, or be compacted.
 //! * Records of a partition are applied in log order.
 
 use std::collections::btree_map::BTreeMap;
@@ -38,7 +38,7 @@ use crate::librdkafka::settings::Settings;
 use crate::read::log_ends::{Probe, log_ends, serve};
 use crate::values::{Apply, LogEnds, RestoreProgress, Restored};
 
-/// How long one question to a broker may hold up the worker; a slower answer is asked for again.
+/// The maximum time for which one request may hold up the worker. A request without an answer is repeated.
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The restores under way.
@@ -51,12 +51,12 @@ pub struct Restore {
     partitions: BTreeMap<i32, Partition>,
 }
 
-/// A partition under way.
+/// A restore under way.
 struct Partition {
     phase: Phase,
-    /// When something last moved.
+    /// The time of the last progress.
     since: Instant,
-    /// Transport errors reported until then: more of them mean that it is the broker that hangs.
+    /// Transport errors reported until then. If more have been reported since, the broker hangs, not a transaction.
     outages: u64,
     records: u64,
 }
@@ -81,12 +81,12 @@ impl Restore {
         })
     }
 
-    /// Replaces how long nothing may move.
+    /// Replaces the maximum time without progress.
     pub fn with_patience(self, patience: Duration) -> Restore {
         Restore { patience, ..self }
     }
 
-    /// Begins to restore a partition, from the beginning if it was under way.
+    /// Begins to restore a partition. Starts over if its restore is under way.
     pub fn begin(&mut self, partition: i32) -> Result<(), RestoreError> {
         fault::reach("restore.before")?;
         self.cancel(partition)?;
@@ -95,7 +95,7 @@ impl Restore {
         Ok(())
     }
 
-    /// Drops a partition, if it is under way.
+    /// Cancels the restore of a partition, if it is under way.
     pub fn cancel(&mut self, partition: i32) -> Result<(), RestoreError> {
         let entry = self.partitions.remove(&partition);
         if entry.is_some_and(|entry| matches!(entry.phase, Phase::Reading { .. })) {
@@ -104,25 +104,25 @@ impl Restore {
         Ok(())
     }
 
-    /// Drops every partition for which `keep` is false.
+    /// Cancels the restore of every partition for which `keep` returns false.
     pub fn retain(&mut self, keep: impl Fn(i32) -> bool) -> Result<(), RestoreError> {
         let gone: Vec<i32> = self.partitions.keys().copied().filter(|partition| !keep(*partition)).collect();
         gone.into_iter().try_for_each(|partition| self.cancel(partition))
     }
 
-    /// Returns whether nothing is under way.
+    /// Returns whether no restore is under way.
     pub fn is_idle(&self) -> bool {
         self.partitions.is_empty()
     }
 
-    /// Serves what the reader has to say between restores.
+    /// Serves the reader's events between restores.
     pub fn serve(&self) {
         if self.is_idle() {
             serve(&self.reader);
         }
     }
 
-    /// Goes on for about `budget`. `group` knows the committed offsets, `probe` the log ends.
+    /// Continues for about `budget`. `group` knows the committed offsets, `probe` the log ends.
     pub fn step(
         &mut self,
         group: &Consumer,
@@ -151,7 +151,7 @@ impl Restore {
         Ok(RestoreProgress { restored, remaining: self.partitions.values().map(Partition::remaining).sum() })
     }
 
-    /// Asks for the committed offsets, then for the log ends of the partitions whose offset is known.
+    /// Requests the committed offsets, then the log ends of the partitions whose offset is known.
     fn request_offsets(&mut self, group: &Consumer, probe: &Probe) -> Result<(), RestoreError> {
         let requested: Vec<i32> =
             self.partitions.iter().filter(|(_, entry)| !entry.is_reading()).map(|(partition, _)| *partition).collect();
@@ -174,7 +174,7 @@ impl Restore {
                 Ok(ends) => ends,
                 Err(error) => {
                     self.unanswered(error)?;
-                    // The next question would hold up the worker as long.
+                    // The next request would hold up the worker for as long.
                     break;
                 }
             };
@@ -185,14 +185,14 @@ impl Restore {
             entry.since = Instant::now();
             entry.outages = outages;
             if start < end {
-                // Not `Beginning`: a client that just connected takes half a second more to find that out.
+                // Not `Beginning`: a client that has just connected takes half a second longer to look that up.
                 list.add_partition_offset(&self.topic, partition, Offset::Offset(start)).map_err(rebuild)?;
             }
         }
         if list.count() > 0 { self.reader.incremental_assign(&list).map_err(rebuild) } else { Ok(()) }
     }
 
-    /// Reads for at most `timeout`, until a record, a partition's end or nothing came.
+    /// Reads for at most `timeout`, until a record or the end of a partition.
     fn read(&mut self, timeout: Duration, apply: &mut Apply<'_>) -> Result<(), RestoreError> {
         match self.reader.poll(timeout) {
             Some(Ok(record)) => {
@@ -200,14 +200,14 @@ impl Restore {
                 let Some(entry) = self.partitions.get_mut(&record.partition()) else { return Ok(()) };
                 entry.apply(&record, outages, apply)
             }
-            // Only now the position is past the markers and aborted records after the last record.
-            Some(Err(KafkaError::PartitionEOF(_))) | None => self.look_at_positions(),
-            Some(Err(error)) => self.sort(error),
+            // Only now is the position past the markers and aborted records behind the last record.
+            Some(Err(KafkaError::PartitionEOF(_))) | None => self.update_positions(),
+            Some(Err(error)) => self.handle(error),
         }
     }
 
-    /// Moves every partition's next offset to where the reader is.
-    fn look_at_positions(&mut self) -> Result<(), RestoreError> {
+    /// Moves every partition's next offset to the reader's position.
+    fn update_positions(&mut self) -> Result<(), RestoreError> {
         let outages = self.outages();
         let positions = self.reader.position().map_err(rebuild)?;
         for element in positions.elements() {
@@ -220,7 +220,7 @@ impl Restore {
         Ok(())
     }
 
-    /// Takes out the partitions that have reached their log end.
+    /// Moves the partitions that have reached their log end to `restored`.
     fn collect(&mut self, restored: &mut Vec<Restored>) -> Result<(), RestoreError> {
         let (mut done, mut assigned) = (Vec::new(), Vec::new());
         for (partition, entry) in &self.partitions {
@@ -239,7 +239,7 @@ impl Restore {
         self.stop_reading(&assigned)
     }
 
-    /// Takes partitions from the reader; those that it was never given (an empty log) are passed by.
+    /// Takes partitions from the reader. A partition with an empty log was never assigned to it, and is ignored.
     fn stop_reading(&self, partitions: &[i32]) -> Result<(), RestoreError> {
         if partitions.is_empty() {
             return Ok(());
@@ -254,7 +254,7 @@ impl Restore {
         if list.count() > 0 { self.reader.incremental_unassign(&list).map_err(rebuild) } else { Ok(()) }
     }
 
-    /// Notes that a question got no answer; patience decides when that is an error.
+    /// Handles a request without an answer, which is an error only after patience has run out.
     fn unanswered(&self, error: KafkaError) -> Result<(), RestoreError> {
         if error.rdkafka_error_code().is_some_and(is_refusal) {
             return Err(RestoreError::Refused { reason: error.to_string() });
@@ -296,8 +296,8 @@ impl Restore {
         Ok(())
     }
 
-    /// Sorts an error of the reader. What librdkafka repairs by itself was counted by the context.
-    fn sort(&self, error: KafkaError) -> Result<(), RestoreError> {
+    /// Handles an error of a poll. The context has counted what librdkafka repairs by itself; here that is no error.
+    fn handle(&self, error: KafkaError) -> Result<(), RestoreError> {
         use RDKafkaErrorCode as Code;
         match (error.rdkafka_error_code(), &error) {
             (Some(code), _) if is_refusal(code) => {
@@ -329,7 +329,7 @@ impl Partition {
     fn apply(&mut self, record: &BorrowedMessage<'_>, outages: u64, apply: &mut Apply<'_>) -> Result<(), RestoreError> {
         let (partition, offset) = (record.partition(), record.offset());
         let Phase::Reading { next, end, .. } = self.phase else { return Ok(()) };
-        // At or beyond the end: somebody else's, or read twice.
+        // Read twice, or at or beyond the end: written by another owner.
         if offset < next || offset >= end {
             self.move_to(offset + 1, outages);
             return Ok(());

@@ -1,32 +1,33 @@
-//! The transactional producer, and what each of its errors means.
+//! The transactional producer, and what to do about each of its errors.
 //!
 //! # The model
 //!
 //! ```text
 //!   init ─▶ ready ──begin──▶ open ──send…──▶ open ──commit──▶ ready
 //!             ▲                               │ Abort
-//!             └───────────────abort───────────┘        Rebuild, Fenced, Refused, Stop: the end of this value
+//!             └───────────────abort───────────┘        Rebuild, Fenced, Refused, Stop: this value is unusable
 //! ```
 //!
-//! An error of librdkafka is asked in this order: is it fatal, does it require an abort, can it be retried? A retry is the
-//! *same* call with the same arguments and nothing in between; what is none of the three counts as fatal. rdkafka's own
-//! calls are not used as they come:
+//! An error of librdkafka is classified in this order: is it fatal, does it require an abort, can it be retried? A retry is
+//! the *same* call with the same arguments and nothing in between. An error that is none of the three counts as fatal.
 //!
-//! * a commit flushes in whole polls of 100 ms, so the queue is drained first, by librdkafka's own flush;
-//! * commit and abort repeat their request for as long as they may, so each gets what is left until the deadline;
-//! * an abort waits for delivery reports that nobody serves, so a scoped thread serves them;
-//! * an abort right after a commit can be fatal, because the coordinator is still busy with that. Taking the id over anew
-//!   aborts as well, and for certain: no commit was asked for, and the old producer's requests do not survive it;
-//! * a record that `send` refused is merely missing for the commit, so a refusal is an abort;
-//! * offsets of no partition are sent to nobody and fence nobody, so they are refused.
+//! rdkafka's own calls are not used as they are:
+//!
+//! * a commit flushes in whole polls of 100 ms, so librdkafka's own flush drains the queue first;
+//! * commit and abort repeat their request for as long as they may, so each gets the time until the deadline;
+//! * an abort waits for delivery reports that are not served meanwhile, so a scoped thread serves them;
+//! * an abort right after a commit can be fatal, because the coordinator is still busy. Taking over the transactional id
+//!   aborts as well, and for certain: no commit was requested, and no request of the old producer survives it;
+//! * a record that `send` refuses is merely missing from the commit, so a refusal is an abort;
+//! * an empty list of offsets is sent to no coordinator and fences no producer, so it is refused.
 //!
 //! # Replacing the producer
 //!
-//! librdkafka speaks a protocol in which a delayed commit request can decide the *next* transaction, and delayed offsets
-//! can turn the group back in it; and it hides that it sent something twice. A new producer has a new epoch, which a
-//! delayed request does not survive. So [`Transactions::begin`] replaces it when the last commit or its offsets took suspiciously
-//! long (a hidden retry waits for its back-off; an honest commit takes 2 ms), when it failed, when any error was reported,
-//! when a delivery failed, or when an abort did.
+//! librdkafka speaks a version of the protocol in which a delayed commit request can decide the *next* transaction, and
+//! delayed offsets can set the group back in it, and it does not tell when it has sent a request twice. A new producer has
+//! a new epoch, which a delayed request does not survive. So the producer is suspect, and [`Transactions::begin`] replaces
+//! it, when the last commit or its offsets took suspiciously long (a hidden retry waits for its back-off; an honest commit
+//! takes 2 ms), when it failed, when librdkafka reported any error, when a delivery failed, or when an abort did.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -47,17 +48,17 @@ use crate::librdkafka::native;
 use crate::librdkafka::settings::Settings;
 use crate::values::Outgoing;
 
-/// How long one turn of serving delivery reports takes: all of it, whether there is something to serve or not, and busily
-/// so, since rdkafka rounds what is left of a millisecond down to no wait.
+/// The duration of serving delivery reports once. All of it passes, whether there are reports or not, and in a busy loop,
+/// since rdkafka rounds the rest of a millisecond down to no wait.
 const SERVE_TIME: Duration = Duration::from_millis(1);
 
-/// How long one wait for deliveries may take until it is looked at what failed.
+/// The maximum duration of one wait for deliveries, after which failures are checked.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// How long an init may wait before it is looked at what librdkafka reported meanwhile.
+/// The maximum duration of one attempt to take over the transactional id, after which librdkafka's reports are checked.
 const INIT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long sending offsets has to take to be suspicious: librdkafka repeats them after 500 ms, whatever the settings say.
+/// The duration from which sending offsets is suspicious: librdkafka repeats them after 500 ms, whatever the settings say.
 const SUSPICIOUS_OFFSETS: Duration = Duration::from_millis(400);
 
 /// The producer of one worker.
@@ -73,9 +74,9 @@ struct State {
     producer: Option<BaseProducer<TransactionContext>>,
     /// When the open transaction began.
     open: Option<Instant>,
-    /// Whether the last transaction left a suspect that only a new producer removes.
+    /// Whether a delayed request of the last transaction may still arrive: the next one needs a new producer.
     suspect: bool,
-    /// Whether the outcome of a commit is unknown: a new producer would not help, the worker's memory is in suspect.
+    /// Whether the outcome of a commit is unknown: the worker's memory may be wrong, which a new producer would not repair.
     dead: bool,
 }
 
@@ -84,7 +85,7 @@ impl State {
 }
 
 impl Transactions {
-    /// Creates the producer and takes over its transactional id: what the id had open is aborted.
+    /// Creates the producer and takes over its transactional id, which aborts the open transaction of an earlier producer.
     ///
     /// `topic` is the input, whose offsets the transactions carry.
     pub fn init(
@@ -108,11 +109,11 @@ impl Transactions {
         state.producer.is_none() || is_suspect && self.settings.safeguards.producer_replacement()
     }
 
-    /// Puts a new producer in the place of the old one.
+    /// Replaces the producer.
     pub fn replace(&self, timeout: Duration) -> Result<(), TransactionError> {
         const STEP: TransactionStep = TransactionStep::Init;
         fault::reach("init.before")?;
-        // Closed before the next one begins: two of one id would fence each other.
+        // Closed before the next one is created: two with one id would fence each other.
         drop(self.state.borrow_mut().producer.take());
         let config = self.settings.producer();
         let producer: BaseProducer<TransactionContext> = config
@@ -120,7 +121,7 @@ impl Transactions {
             .map_err(|error| TransactionError::Rebuild { step: STEP, source: error.into() })?;
         let deadline = Instant::now() + timeout;
         let result = repeat(deadline, |remaining| {
-            // In slices, since the reason for a refusal comes only by polling; it resumes after a time-out.
+            // In short attempts, since the reason for a refusal comes only by polling. It resumes after a time-out.
             let result = producer.init_transactions(remaining.min(INIT_TIMEOUT));
             producer.poll(SERVE_TIME);
             match self.reports.refusal() {
@@ -134,14 +135,14 @@ impl Transactions {
         Ok(())
     }
 
-    /// Begins a transaction, with another producer if the last one left a suspect.
+    /// Begins a transaction, with a new producer if the old one is suspect.
     pub fn begin(&self) -> Result<(), TransactionError> {
         const STEP: TransactionStep = TransactionStep::Begin;
         if self.state.borrow().open.is_some() {
-            return Err(TransactionError::Stop { step: STEP, problem: "one is open".to_owned() });
+            return Err(TransactionError::Stop { step: STEP, problem: "another one is open".to_owned() });
         }
         if self.state.borrow().dead {
-            let problem = "the outcome of the last one is unknown, and the worker was not rebuilt".to_owned();
+            let problem = "the outcome of the last one is unknown, but the worker was not rebuilt".to_owned();
             return Err(TransactionError::Stop { step: STEP, problem });
         }
         fault::reach("begin.before")?;
@@ -165,7 +166,7 @@ impl Transactions {
         self.state.borrow().open.is_some()
     }
 
-    /// Adds a record. A full queue is served until there is room, for at most the transaction timeout.
+    /// Adds a record. Waits while the queue is full, at most until the transaction times out.
     pub fn send(&self, record: &Outgoing<'_>) -> Result<(), TransactionError> {
         const STEP: TransactionStep = TransactionStep::Send;
         let state = self.state.borrow();
@@ -183,7 +184,7 @@ impl Transactions {
                 // The transaction would commit without it.
                 Err(error) => {
                     let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
-                    tracing::warn!(topic = record.topic, bytes, error = %error, "librdkafka refuses a record");
+                    tracing::warn!(topic = record.topic, bytes, error = %error, "librdkafka refused a record");
                     return Err(self.abort_error(producer, STEP, error));
                 }
             }
@@ -194,7 +195,7 @@ impl Transactions {
 
     /// Commits, together with the next offsets of all touched partitions.
     ///
-    /// `member` proves who we are; only the group consumer's own does, and only after its guard.
+    /// `member` is the group metadata of the consumer, which its guard has returned: no other identifies this member.
     pub fn commit(
         &self,
         offsets: &[(i32, i64)],
@@ -205,7 +206,7 @@ impl Transactions {
         self.commit_with_metadata(&offsets, member, timeout)
     }
 
-    /// Commits as [`Transactions::commit`] does; the third of each is a metadata that the group keeps beside the offset.
+    /// Commits as [`Transactions::commit`] does. Each offset comes with metadata, which the group stores with it.
     pub fn commit_with_metadata(
         &self,
         offsets: &[(i32, i64, &str)],
@@ -220,7 +221,7 @@ impl Transactions {
                 Ok(())
             }
             Err(error) => {
-                // Offsets that were not answered may still come, and would count for the next transaction.
+                // Unanswered offsets may still arrive, and would count for the next transaction.
                 state.suspect = true;
                 if !matches!(error, TransactionError::Abort { .. }) {
                     state.open = None;
@@ -231,7 +232,7 @@ impl Transactions {
         }
     }
 
-    /// Sends the offsets, drains and commits. Returns whether librdkafka may have sent something twice.
+    /// Sends the offsets, drains the queue and commits. Returns whether librdkafka may have sent a request twice.
     fn try_commit(
         &self,
         state: &State,
@@ -254,7 +255,7 @@ impl Transactions {
                 let late = KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut);
                 return Err(self.abort_error(producer, TransactionStep::Deliver, late));
             }
-            // The report of a delivery that failed comes only by polling.
+            // The report of a failed delivery comes only by polling.
             producer.poll(SERVE_TIME);
         }
         fault::reach("commit.before")?;
@@ -267,7 +268,7 @@ impl Transactions {
 
     /// Aborts the open transaction, if there is one.
     ///
-    /// An abort that fails, unless we were fenced, is made up for by taking the id over with a new producer.
+    /// An abort that fails is replaced by taking over the id with a new producer, unless this one was fenced or refused.
     pub fn abort(&self) -> Result<(), TransactionError> {
         if !self.is_open() {
             return Ok(());
@@ -277,7 +278,7 @@ impl Transactions {
         let took = start.elapsed();
         let mut state = self.state.borrow_mut();
         state.open = None;
-        // As after a commit: what was sent twice may come late, and would end the next transaction half-way.
+        // As after a commit: a request that was sent twice may arrive late, and would end the next transaction half-way.
         state.suspect |= took >= self.settings.suspicious_commit();
         match result {
             Err(TransactionError::Abort { .. } | TransactionError::Rebuild { .. }) => {
@@ -303,7 +304,7 @@ impl Transactions {
         Ok(())
     }
 
-    /// Serves delivery reports and errors for a moment.
+    /// Serves delivery reports and errors once.
     pub fn serve(&self) {
         if let Some(producer) = &self.state.borrow().producer {
             producer.poll(SERVE_TIME);
@@ -313,7 +314,7 @@ impl Transactions {
     fn offset_list(&self, offsets: &[(i32, i64, &str)]) -> Result<TopicPartitionList, TransactionError> {
         const STEP: TransactionStep = TransactionStep::SendOffsets;
         if offsets.is_empty() {
-            // Kafka would say `Ok`, send nothing, and fence nobody.
+            // librdkafka would return `Ok` without sending anything, and the transaction would not be fenced.
             return Err(TransactionError::Stop { step: STEP, problem: "there are none".to_owned() });
         }
         let mut list = TopicPartitionList::with_capacity(offsets.len());
@@ -334,9 +335,10 @@ impl Transactions {
         Ok(list)
     }
 
-    /// Turns what librdkafka says into what the worker does.
+    /// Returns what the worker has to do about an error of librdkafka.
     ///
-    /// `begun` is when the open transaction began: near its timeout the coordinator fences us as a twin would.
+    /// `begun` is the beginning of the open transaction: near its timeout the coordinator fences the producer as a duplicate
+    /// instance would.
     fn error(
         &self,
         producer: &BaseProducer<TransactionContext>,
@@ -344,7 +346,7 @@ impl Transactions {
         error: KafkaError,
         begun: Option<Instant>,
     ) -> TransactionError {
-        // What explains the error may still be in the queue.
+        // The explanation of the error may still be in the queue.
         producer.poll(SERVE_TIME);
         if let Some(reason) = self.reports.refusal() {
             return TransactionError::Refused { reason };
@@ -365,7 +367,7 @@ impl Transactions {
         }
     }
 
-    /// An error after which the transaction must not commit, whatever librdkafka thinks of it.
+    /// Returns the error of a transaction that must not commit, although librdkafka might let it.
     fn abort_error(
         &self,
         producer: &BaseProducer<TransactionContext>,
@@ -376,36 +378,38 @@ impl Transactions {
         if let Some(reason) = self.reports.refusal() {
             return TransactionError::Refused { reason };
         }
-        // A delivery that failed explains more than that the queue did not empty.
+        // A failed delivery explains more than a queue that did not drain.
         let error = producer.context().delivery_failure().unwrap_or(error);
         match verdict(&error) {
-            // No second attempt would be let in either.
+            // A second attempt would be refused as well.
             Verdict::Refused => TransactionError::Refused { reason: error.to_string() },
             _ => TransactionError::Abort { step, source: error.into() },
         }
     }
 }
 
-/// Returns the metadata of a consumer outside of the group, for a test without the safeguard of the member's own.
+/// Returns the metadata of a consumer outside of the group, for a test that removes [`Safeguards::group_metadata`].
+///
+/// [`Safeguards::group_metadata`]: crate::fault::Safeguards::group_metadata
 fn outsider(settings: &Settings) -> ConsumerGroupMetadata {
     let consumer: BaseConsumer = settings.consumer().create().expect("the settings are those of our consumer");
     consumer.group_metadata().expect("the settings name a group")
 }
 
-/// Returns the producer and when its open transaction began.
-fn open<'a>(
-    state: &'a State,
+/// Returns the producer and the beginning of its open transaction.
+fn open(
+    state: &State,
     step: TransactionStep,
-) -> Result<(&'a BaseProducer<TransactionContext>, Instant), TransactionError> {
+) -> Result<(&BaseProducer<TransactionContext>, Instant), TransactionError> {
     match (&state.producer, state.open) {
         (Some(producer), Some(begun)) => Ok((producer, begun)),
         _ => Err(TransactionError::Stop { step, problem: "no transaction is open".to_owned() }),
     }
 }
 
-/// Makes the same call again, with the same arguments and nothing in between, until it is decided or time is up.
+/// Repeats a call, with the same arguments and nothing in between, until it is decided or the deadline has passed.
 ///
-/// `call` gets the time that is left.
+/// `call` gets the time until the deadline.
 fn repeat(deadline: Instant, mut call: impl FnMut(Duration) -> KafkaResult<()>) -> KafkaResult<()> {
     loop {
         let remaining = deadline.saturating_duration_since(Instant::now());
@@ -416,13 +420,13 @@ fn repeat(deadline: Instant, mut call: impl FnMut(Duration) -> KafkaResult<()>) 
     }
 }
 
-/// Commits. librdkafka repeats the request for ever if it is not told when to stop; called again it resumes.
+/// Commits. Without a timeout librdkafka repeats the request for ever. Called again, it resumes.
 #[allow(clippy::disallowed_methods, reason = "the caller has drained the queue")]
 fn raw_commit(producer: &BaseProducer<TransactionContext>, timeout: Duration) -> KafkaResult<()> {
     producer.commit_transaction(timeout)
 }
 
-/// Aborts, with a limit as [`raw_commit`]; a scoped thread serves the delivery reports that librdkafka waits for.
+/// Aborts, with a timeout as [`raw_commit`], while a scoped thread serves the delivery reports that librdkafka waits for.
 #[allow(clippy::disallowed_methods, reason = "a scoped thread serves delivery reports meanwhile")]
 fn raw_abort(producer: &BaseProducer<TransactionContext>, timeout: Duration) -> KafkaResult<()> {
     let done = AtomicBool::new(false);

@@ -1,9 +1,12 @@
-//! Plain values that pass between the worker and its broker: nothing of librdkafka is in them.
+//! Plain values that pass between the worker and its broker, free of librdkafka.
 
 /// The cause of an error, for people: logged with its chain, never matched on.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// A header: its name, and its value unless that is null.
+///
+/// Names are bytes although the protocol says UTF-8: a producer can write anything, and a record that cannot even be
+/// dead-lettered would block its partition for ever.
 pub type Header<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// A record to be produced in a transaction.
@@ -23,7 +26,7 @@ pub struct Outgoing<'a> {
 /// Takes the records of a restore: partition, key, value (`None`: a null).
 pub type Apply<'a> = dyn FnMut(i32, &[u8], Option<&[u8]>) + 'a;
 
-/// How far the restores under way are.
+/// Progress of the restores under way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RestoreProgress {
     /// The partitions that this step completed.
@@ -36,35 +39,35 @@ pub struct RestoreProgress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restored {
     pub partition: i32,
-    /// The group's committed offset, `None` if it has none. The worker compares it with what the changelog says.
+    /// The group's committed offset, `None` if it has none. The worker compares it with the changelog's marker.
     pub committed: Option<i64>,
-    /// How many changelog records were applied.
+    /// The number of changelog records applied.
     pub records: u64,
 }
 
-/// The first and the next offset of a log, as a reader of uncommitted records sees it.
+/// The first and the next offset of a log, open transactions included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogEnds {
-    /// The first offset that retention or compaction has left.
+    /// The first offset that retention, compaction or deletion has left.
     pub start: i64,
-    /// The offset that the next record will get.
+    /// The offset of the next record to be written.
     pub end: i64,
 }
 
-/// Where a log ended a while ago.
+/// The ends of a log at some time in the past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownEnds {
-    /// The last stable offset: where the first open transaction begins, or the end. An LSO that stands still is one
-    /// that hangs.
+    /// The last stable offset: the beginning of the first open transaction, or the end. An LSO that does not move is a
+    /// hanging transaction.
     pub stable: i64,
-    /// The offset that the next record will get.
+    /// The offset of the next record to be written.
     pub end: i64,
 }
 
-/// Errors that librdkafka reported, by kind. They only grow.
+/// Numbers of errors that librdkafka has reported, by kind. They only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ErrorCounts {
-    /// A connection was refused, cut or not resolved.
+    /// A connection was refused or broken, or a name not resolved.
     pub transport: u64,
     /// A login or certificate was refused.
     pub auth: u64,

@@ -1,4 +1,5 @@
-//! A broker that does what it is told, and what the tests give it.
+//! A scripted broker for tests of the loop, which give each input and see each call. For random histories of a whole cluster
+//! there is the model in `tests/protocol/simulation`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -11,7 +11,7 @@ pub enum Fault {
     Frozen,
     /// A poll returns nothing although there is something.
     Idle,
-    /// The consumer is of no more use.
+    /// The consumer is unusable.
     PollFails,
     RestoreFails,
     /// A question is not answered in time.

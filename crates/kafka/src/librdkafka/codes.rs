@@ -1,4 +1,4 @@
-//! Classification of librdkafka's errors: by what they say of the connection, and by what a transaction has to do.
+//! Classification of librdkafka's errors, by connection and by transaction.
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
@@ -19,7 +19,7 @@ pub fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
     }
 }
 
-/// Returns whether a broker will go on refusing until a person repairs something.
+/// Returns whether a broker will keep refusing until a person repairs something.
 pub fn is_refusal(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
@@ -61,7 +61,7 @@ fn is_certificate_alert(reason: &str) -> bool {
     alert.is_some_and(|alert| ["certificate", "unknown ca", "access denied"].iter().any(|text| alert.contains(text)))
 }
 
-/// What an error of librdkafka asks for.
+/// The response that an error of a transaction requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Abort,
@@ -71,14 +71,14 @@ pub enum Verdict {
     Refused,
 }
 
-/// Asks an error, in the only order that is right: a fatal one may also say that it can be retried.
+/// Classifies an error of a transaction. The order matters: a fatal error may also claim to be retriable.
 pub fn verdict(error: &KafkaError) -> Verdict {
     use RDKafkaErrorCode as Code;
     let code = error.rdkafka_error_code();
     if code.is_some_and(is_refusal) {
         return Verdict::Refused;
     }
-    // A flush that failed leaves the outcome open, as anything does that is not an answer of the transaction.
+    // A failed flush leaves the outcome open, as does any error that is not an answer to a transactional request.
     let KafkaError::Transaction(answer) = error else { return Verdict::Rebuild };
     if answer.is_fatal() {
         return match answer.code() {

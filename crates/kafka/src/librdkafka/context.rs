@@ -1,15 +1,14 @@
-//! What librdkafka calls back: errors, delivery reports, rebalances, statistics.
+//! librdkafka's callbacks: errors, delivery reports, rebalances, statistics.
 //!
-//! A context only notes; consumer and producer look at the notes on the worker's thread and act. All callbacks run inside
-//! `poll` or in the thread that serves an abort, so the locks here are never contended for long, and none is held while
-//! another is taken.
+//! A context only takes notes. Consumer and producer read them on the worker's thread, and act. All callbacks run within
+//! `poll` or in the thread that serves an abort, so no lock here is held for long, nor while another is taken.
 //!
 //! # Rebalances
 //!
-//! `rebalance` is overridden whole, because rdkafka's own gives partitions away before anybody could commit. An assignment
-//! is accepted at once, paused. A revocation is *not* answered here: librdkafka waits for the answer, reads nothing
-//! meanwhile, and stays in the group; the consumer answers when it is polled again. What was already lost is let go at
-//! once. While closing everything is, for then nobody polls any more.
+//! `rebalance` is overridden as a whole, because rdkafka's own gives partitions away before the worker can commit. An
+//! assignment is accepted at once, paused. A revocation is *not* answered here: librdkafka waits for the answer, reads
+//! nothing meanwhile, and stays in the group; the consumer answers at its next poll. Lost partitions are given up at once.
+//! While the client closes, so are revoked ones, since the worker no longer polls.
 
 use std::collections::VecDeque;
 use std::collections::btree_map::BTreeMap;
@@ -31,7 +30,7 @@ use crate::librdkafka::codes::{Kind, kind};
 use crate::librdkafka::native;
 use crate::values::{ErrorCounts, KnownEnds};
 
-/// What all clients of one worker reported.
+/// The errors that all clients of one worker have reported.
 #[derive(Debug, Default)]
 pub struct Reports {
     transport: AtomicU64,
@@ -47,7 +46,7 @@ pub struct Reports {
 impl Reports {
     fn record(&self, error: &KafkaError, reason: &str) -> Kind {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
-            // Comes as an error, and says only that everything was read.
+            // Comes as an error, but says only that everything was read.
             return Kind::Other;
         }
         let kind = kind(error, reason);
@@ -61,7 +60,7 @@ impl Reports {
             lock(&self.refusal).get_or_insert_with(|| format!("{error}: {reason}"));
         }
         reason.clone_into(&mut lock(&self.last));
-        // Last, so that who sees the count sees the refusal.
+        // Last, so that a reader that sees the count sees the refusal, too.
         counter.fetch_add(1, Ordering::Release);
         kind
     }
@@ -75,9 +74,9 @@ impl Reports {
         }
     }
 
-    /// Returns what the broker said when it refused login, certificate or permission, if it did.
+    /// Returns the broker's reason for refusing a login, certificate or permission, if it has.
     ///
-    /// It comes only this way: to the calls themselves a wrong password is one time-out after the other.
+    /// It comes only through this callback: to the calls themselves a wrong password is one time-out after another.
     pub fn refusal(&self) -> Option<String> {
         if self.auth.load(Ordering::Acquire) == 0 {
             return None;
@@ -85,13 +84,13 @@ impl Reports {
         lock(&self.refusal).clone()
     }
 
-    /// Returns the reason of the last error, which says more than its code.
+    /// Returns the reason for the last error, which says more than its code.
     pub fn last(&self) -> String {
         lock(&self.last).clone()
     }
 }
 
-/// Passes librdkafka's own log lines on, one level milder: it calls `error` what it repairs by itself.
+/// Logs librdkafka's own lines, one level lower: it logs as errors what it repairs by itself.
 fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
     use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
     match level {
@@ -123,12 +122,12 @@ impl ConsumerContext for PlainContext {}
 #[derive(Debug)]
 pub struct TransactionContext {
     reports: Arc<Reports>,
-    /// Set with the first delivery that failed, for good.
+    /// Set by the first failed delivery, for good.
     failed: AtomicBool,
     failure: Mutex<Option<KafkaError>>,
-    /// Set with the first error of any kind, for good.
+    /// Set by the first error of any kind, for good.
     had_error: AtomicBool,
-    /// Set with the first error that tells of an outage, for good.
+    /// Set by the first error of an outage, for good.
     had_outage: AtomicBool,
 }
 
@@ -148,17 +147,17 @@ impl TransactionContext {
         self.failed.load(Ordering::Acquire)
     }
 
-    /// Returns why the first delivery failed.
+    /// Returns the error of the first failed delivery.
     pub fn delivery_failure(&self) -> Option<KafkaError> {
         lock(&self.failure).clone()
     }
 
-    /// Returns whether librdkafka reported any error, which may have hidden a retried commit.
+    /// Returns whether librdkafka has reported any error, behind which a retried commit may be hidden.
     pub fn had_error(&self) -> bool {
         self.had_error.load(Ordering::Acquire)
     }
 
-    /// Returns whether there was an outage, after which the coordinator may have fenced us without a twin.
+    /// Returns whether there was an outage, after which the coordinator may fence this producer without a duplicate instance.
     pub fn had_outage(&self) -> bool {
         self.had_outage.load(Ordering::Acquire)
     }
@@ -191,16 +190,16 @@ impl ProducerContext for TransactionContext {
     }
 }
 
-/// A change of the assignment, to be looked at after the poll that brought it.
+/// A change of the assignment, for the consumer to handle after the poll that brought it.
 #[derive(Debug)]
 pub enum Change {
     /// Ours, paused.
     Assigned(Vec<i32>),
-    /// To be given away; librdkafka waits for our answer.
+    /// To be given away; librdkafka waits for the answer.
     Revoked(Vec<i32>),
-    /// Let go already.
+    /// Given up already.
     Lost(Vec<i32>),
-    /// The answer to a rebalance was refused.
+    /// librdkafka refused the answer to a rebalance.
     Failed(KafkaError),
 }
 
@@ -239,25 +238,25 @@ impl GroupContext {
         lock(&self.ends).get(&partition).copied()
     }
 
-    /// From now on every revocation is answered at once.
+    /// Answers every revocation at once from now on.
     pub fn set_closing(&self) {
         self.closing.store(true, Ordering::Release);
     }
 
     /// Accepts an assignment, paused.
     ///
-    /// Paused before as well as after, so that hardly a fetch goes out before the partition is started elsewhere. The
-    /// offset is a number, and one that the log has:
-    /// * none: librdkafka would ask for the committed one, and a fresh partition has none;
-    /// * the end or the beginning by name: librdkafka asks the broker, and when a seek comes before the answer, it drops
-    ///   the answer and *asks again, undoing the seek* half a second later. The partition would go on from the end.
+    /// Paused before as well as after, so that hardly a fetch goes out before the partition is started at its own offset.
+    /// The assigned offset is a number that the log has. The alternatives fail:
+    /// * no offset: librdkafka would ask for the committed one, and a fresh partition has none;
+    /// * the logical end or beginning: librdkafka asks the broker, and if a seek comes before the answer, it drops the answer
+    ///   and *asks again, which undoes the seek* half a second later. The partition would continue from the end.
     fn assign(&self, consumer: &BaseConsumer<GroupContext>, assigned: &TopicPartitionList) -> KafkaResult<Change> {
         const REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
         let partitions = partitions(assigned);
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         let mut answered = true;
         for partition in &partitions {
-            // After one question without an answer the others would hold up the poll as long.
+            // After one request without an answer, the others would hold up the poll for as long.
             let ends =
                 answered.then(|| consumer.fetch_watermarks(&self.topic, *partition, REQUEST_TIMEOUT).ok()).flatten();
             answered = ends.is_some();
@@ -272,10 +271,10 @@ impl GroupContext {
         Ok(Change::Assigned(partitions))
     }
 
-    /// Notes a revocation, or lets go at once what is lost.
+    /// Notes a revocation, or gives up at once what is lost.
     fn revoke(&self, consumer: &BaseConsumer<GroupContext>, revoked: &TopicPartitionList) -> KafkaResult<Change> {
         let partitions = partitions(revoked);
-        // `assignment_lost` alone can stay false after an outage, when we are no member any more.
+        // After an outage `assignment_lost` can stay false although the coordinator has removed this member.
         let lost = consumer.assignment_lost() || !native::membership(consumer).is_some_and(|own| own.is_member());
         if lost || self.closing.load(Ordering::Acquire) {
             unassign(consumer, revoked)?;
@@ -311,7 +310,7 @@ impl ClientContext for GroupContext {
         let mut ends = lock(&self.ends);
         ends.clear();
         for (partition, known) in &topic.partitions {
-            // Negative: not known yet. Partition -1 is librdkafka's own.
+            // Negative: not known yet. Partition -1 is internal to librdkafka.
             if *partition >= 0 && known.hi_offset >= 0 {
                 ends.insert(*partition, KnownEnds { stable: known.ls_offset.max(0), end: known.hi_offset });
             }
@@ -329,7 +328,7 @@ impl ConsumerContext for GroupContext {
     }
 }
 
-/// Locks. What a panic left behind is whole: every guarded value is written in one step.
+/// Locks. A panic leaves no value half-written: every guarded value is written in one step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -388,11 +387,15 @@ mod tests {
             context.stats(Statistics { topics, ..Statistics::default() });
             [-1, 0, 1, 2].map(|partition| context.known_ends(partition).map(|ends| (ends.stable, ends.end)))
         };
-        // One is librdkafka's own, one is not known yet, and one has no stable offset yet.
+        // One is internal, one is not known yet, and one has no stable offset yet.
         assert_eq!(
             look(&[(-1, 3, 3), (0, -1001, -1001), (1, 7, 9), (2, -1001, 4)]),
             [None, None, Some((7, 9)), Some((0, 4))]
         );
-        assert_eq!(look(&[(0, 5, 5)]), [None, Some((5, 5)), None, None], "what was given away is forgotten");
+        assert_eq!(
+            look(&[(0, 5, 5)]),
+            [None, Some((5, 5)), None, None],
+            "the ends of a revoked partition are forgotten"
+        );
     }
 }

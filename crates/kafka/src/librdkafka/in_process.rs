@@ -1,7 +1,7 @@
 //! librdkafka's in-process broker, for `demo`.
 //!
-//! It keeps nothing, stores no transactional offsets, hides no aborted record and fences nobody, so it proves nothing about
-//! exactly-once. It speaks the protocol, which is enough to see the program work where there is no Kafka.
+//! It persists nothing, stores no transactional offsets, hides no aborted record and fences no producer, so it proves nothing
+//! about exactly-once. It speaks the protocol, which is enough to see the program work without Kafka.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Produc
 
 use crate::values::Cause;
 
-/// How long a record may take to this broker, which is a thread of the same process.
+/// The maximum time for delivery to this broker, which is a thread of the same process.
 const DELIVERY: Duration = Duration::from_secs(5);
 
-/// A broker in this process, and a producer that writes to it.
+/// A broker in this process, with a producer that writes to it.
 pub struct InProcess {
     // Dropped before the broker that it writes to.
     producer: BaseProducer,
@@ -23,7 +23,7 @@ pub struct InProcess {
 }
 
 impl InProcess {
-    /// Starts a broker with topics of one partition each. It listens on loopback, and ends with this value.
+    /// Starts a broker with topics of one partition each. It listens on loopback, and stops when this value is dropped.
     pub fn start(topics: &[&str]) -> Result<InProcess, Cause> {
         let create = || -> KafkaResult<InProcess> {
             let cluster = MockCluster::new(1)?;
@@ -41,7 +41,7 @@ impl InProcess {
         self.cluster.bootstrap_servers()
     }
 
-    /// Writes a record and waits until the broker has it; `timestamp` in ms.
+    /// Writes a record and waits until the broker has it. `timestamp` is in ms.
     pub fn produce(&self, topic: &str, key: &str, value: &[u8], timestamp: i64) -> Result<(), Cause> {
         let record = BaseRecord::to(topic).key(key).payload(value).timestamp(timestamp);
         self.producer.send(record).map_err(|(error, _)| error)?;

@@ -1,4 +1,4 @@
-//! What concerns librdkafka itself: what its clients are told, what they call back, what they lend, and what rdkafka leaves out.
+//! librdkafka itself: settings of its clients, callbacks, error codes, records that it lends, and calls that rdkafka lacks.
 
 pub(crate) mod codes;
 pub mod context;

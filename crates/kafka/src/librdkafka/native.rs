@@ -1,10 +1,10 @@
-//! All unsafe code of the crate: what librdkafka knows and rdkafka does not say.
+//! Calls of librdkafka that rdkafka lacks: all unsafe code of the crate.
 //!
-//! * the generation and member id of a group consumer, which tell whether we are still in the group;
+//! * the generation and member id of a group consumer, which tell whether it is still in the group;
 //! * header names as bytes: rdkafka panics on a name that is not UTF-8, and any producer can write one;
-//! * so also producing with such a name, since a dead letter keeps the headers as they came;
-//! * the id of a topic, which tells a topic that was made again from the one that it was;
-//! * waiting for deliveries: rdkafka's flush has its own loop, which either takes all of its time or busily polls.
+//! * producing a record with such a name, since a dead letter keeps the headers of its record;
+//! * the id of a topic, which tells whether the topic was deleted and created again;
+//! * waiting for deliveries: rdkafka's flush has its own loop, which either takes all of its time or polls busily.
 //!
 //! Every block has its `SAFETY:`. Nothing here decides anything.
 
@@ -52,14 +52,14 @@ pub fn headers<'m>(message: &'m BorrowedMessage<'_>) -> Vec<Header<'m>> {
 /// A member of the group as the coordinator knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Membership {
-    /// Counts rebalances; negative outside of the group.
+    /// Grows with each rebalance; negative outside of the group.
     pub generation: i32,
     /// Empty outside of the group.
     pub member: String,
 }
 
 impl Membership {
-    /// Returns whether the coordinator knows us: after an outage this can be the only sign that it does not.
+    /// Returns whether the coordinator knows this member. After an outage this can be the only sign that it does not.
     pub fn is_member(&self) -> bool {
         self.generation >= 0 && !self.member.is_empty()
     }
@@ -82,11 +82,11 @@ pub fn membership<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<Memb
     Some(Membership { generation, member })
 }
 
-/// Puts a record into the producer's queue. The bytes are copied; never blocks.
+/// Puts a record into the producer's queue. The bytes are copied. Never blocks.
 ///
 /// # Errors
 ///
-/// `MessageProduction` with the reason, a full queue among them; `Nul` for a topic that no broker could have.
+/// `MessageProduction` with the reason, such as a full queue; `Nul` for a topic name with a NUL byte.
 pub fn produce<C>(producer: &BaseProducer<C>, record: &Outgoing<'_>) -> Result<(), KafkaError>
 where
     C: ProducerContext<DeliveryOpaque = ()>,
@@ -128,21 +128,21 @@ where
     Ok(())
 }
 
-/// Sends what is queued without lingering and waits until all of it was answered, but not longer than `timeout`.
+/// Sends the queue without lingering, and waits until all records are acknowledged, at most for `timeout`.
 ///
-/// Returns whether all was. A delivery that failed counts as unanswered until its report has been served.
+/// Returns whether all are. A failed delivery counts as pending until its report has been served.
 pub fn flush<C: ProducerContext>(producer: &BaseProducer<C>, timeout: Duration) -> bool {
     let ms = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
     // SAFETY: the client lives as long as `producer`. In the event mode that rdkafka uses the call only waits.
     unsafe { rdsys::rd_kafka_flush(producer.client().native_ptr(), ms) == NO_ERROR }
 }
 
-/// Returns pointer and length; a null stays a null, and an empty value is not one.
+/// Returns pointer and length. A null stays a null; an empty value is none.
 fn raw(bytes: Option<&[u8]>) -> (*const c_void, usize) {
     bytes.map_or((ptr::null(), 0), |bytes| (bytes.as_ptr().cast(), bytes.len()))
 }
 
-/// A list of headers that no queue owns yet; null if there are none.
+/// A list of headers that no queue owns yet, or null if there are none.
 struct Headers(*mut rdsys::rd_kafka_headers_t);
 
 impl Headers {
@@ -176,19 +176,19 @@ impl Drop for Headers {
     }
 }
 
-/// A topic as the cluster describes it.
+/// The identity and size of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicDescription {
-    /// Base64, as the broker's own tools print it. All zero from a broker that knows no topic ids.
+    /// Base64, as the broker's own tools print it. All zeros from a broker without topic ids.
     pub id: String,
     pub partitions: usize,
 }
 
-/// Asks the cluster for the id and the partitions of a topic. Waits for the answer, at most for `timeout`.
+/// Requests the id and the partitions of a topic from the cluster, and waits for the answer, at most for `timeout`.
 ///
 /// # Errors
 ///
-/// What librdkafka or the broker said: `UnknownTopicOrPartition` if there is no such topic.
+/// The error of librdkafka or of the broker; `UnknownTopicOrPartition` if there is no such topic.
 pub fn describe_topic<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     topic: &str,
@@ -214,7 +214,7 @@ pub fn describe_topic<C: ConsumerContext>(
     result
 }
 
-/// Reads the answer to a question for one topic.
+/// Reads the response to a request for one topic.
 ///
 /// # Safety
 ///
@@ -251,7 +251,7 @@ unsafe fn read_description(event: *mut rdsys::rd_kafka_event_t) -> Result<TopicD
     Ok(TopicDescription { id: id.to_string_lossy().into_owned(), partitions })
 }
 
-/// What a question for a topic is made of; ours until it is dropped.
+/// The parts of a request for a topic, freed on drop.
 struct DescribeRequest {
     topics: *mut rdsys::rd_kafka_TopicCollection_t,
     options: *mut rdsys::rd_kafka_AdminOptions_t,
@@ -265,7 +265,7 @@ impl DescribeRequest {
         DescribeRequest {
             // SAFETY: the list has one name, which ends in NUL and is copied.
             topics: unsafe { rdsys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1) },
-            // SAFETY: the client is valid as long as who calls holds it.
+            // SAFETY: the client is valid while the caller holds it.
             options: unsafe { rdsys::rd_kafka_AdminOptions_new(native, operation) },
             // SAFETY: as above.
             queue: unsafe { rdsys::rd_kafka_queue_new(native) },
@@ -275,7 +275,7 @@ impl DescribeRequest {
 
 impl Drop for DescribeRequest {
     fn drop(&mut self) {
-        // SAFETY: each was made by `new` and is destroyed once. An answer that comes later finds no queue and is dropped.
+        // SAFETY: each was created by `new` and is destroyed once. A response that comes later finds no queue and is dropped.
         unsafe {
             rdsys::rd_kafka_queue_destroy(self.queue);
             rdsys::rd_kafka_AdminOptions_destroy(self.options);

@@ -1,13 +1,13 @@
-//! librdkafka's properties as an operator may write them: which are ours, which are secret, how a file holds them.
+//! librdkafka's properties as an operator sets them: the protected ones, the secret ones, and the format of their file.
 
 /// A librdkafka property: name, value.
 pub type Property = (String, String);
 
-/// What is wrong with a setting.
+/// A problem with a setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{setting}: {problem}")]
 pub struct Problem {
-    /// A field of [`Settings`], or the name of a property.
+    /// A field of [`Settings`](crate::settings::Settings), or the name of a property.
     pub setting: String,
     /// For people; never holds a password.
     pub problem: String,
@@ -67,11 +67,11 @@ pub fn protected(name: &str) -> Option<&'static str> {
     PROTECTED.iter().find(|(property, _)| *property == name).map(|(_, reason)| *reason)
 }
 
-/// Parses a properties file as `kcat -F` reads it: `name=value` lines; blank lines and `#` lines are nothing.
+/// Parses a properties file as `kcat -F` reads it: `name=value` lines; blank lines and lines with `#` are ignored.
 ///
 /// # Errors
 ///
-/// Every line that is neither, by its number from 1: not by its text, which may be a password.
+/// Every other line, by its number from 1: its text may be a password.
 pub fn parse_properties(text: &str) -> Result<Vec<Property>, Vec<Problem>> {
     let (mut properties, mut problems) = (Vec::new(), Vec::new());
     for (index, line) in text.lines().map(str::trim).enumerate() {

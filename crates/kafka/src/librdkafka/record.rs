@@ -1,10 +1,7 @@
-//! Records: as they come, and as they go.
+//! Records of the input.
 //!
-//! A [`Record`] lends the bytes that librdkafka holds; nothing is copied until somebody keeps it. It can also stand on
-//! bytes of its own caller, so that a model broker and a test make records without librdkafka.
-//!
-//! Header names are bytes, although the protocol says UTF-8: a producer can write anything, and a record that cannot even
-//! be dead-lettered would stop its partition for ever.
+//! A [`Record`] lends the bytes that librdkafka holds: nothing is copied until a caller keeps it. It can also lend bytes of
+//! its caller, so that a model broker and a test make records without librdkafka.
 
 use std::fmt;
 
@@ -21,14 +18,14 @@ pub struct Record<'a> {
     timestamp: Option<i64>,
 }
 
-/// Where the bytes of a record are.
+/// The owner of a record's bytes.
 enum Bytes<'a> {
     Message(BorrowedMessage<'a>),
     Parts { key: Option<&'a [u8]>, value: Option<&'a [u8]>, headers: Vec<Header<'a>> },
 }
 
 impl<'a> Record<'a> {
-    /// Returns a record that stands on the caller's bytes.
+    /// Returns a record that lends the caller's bytes.
     pub fn from_parts(
         (partition, offset): (i32, i64),
         timestamp: Option<i64>,
@@ -38,7 +35,7 @@ impl<'a> Record<'a> {
         Record { bytes: Bytes::Parts { key, value, headers }, partition, offset, timestamp }
     }
 
-    /// Returns the record that librdkafka's message holds.
+    /// Returns the record of a message that librdkafka holds.
     pub(crate) fn from_message(message: BorrowedMessage<'a>) -> Record<'a> {
         let (partition, offset, timestamp) = (message.partition(), message.offset(), message.timestamp().to_millis());
         Record { bytes: Bytes::Message(message), partition, offset, timestamp }
@@ -48,7 +45,7 @@ impl<'a> Record<'a> {
         self.partition
     }
 
-    /// Returns the record's own offset. The next one to read is at least one more: markers leave gaps.
+    /// Returns the record's own offset. The next one to read is greater by at least one: markers leave gaps.
     pub fn offset(&self) -> i64 {
         self.offset
     }
@@ -73,7 +70,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Returns the headers in their order, names repeated as they came.
+    /// Returns the headers in their order, with repeated names.
     pub fn headers(&self) -> Vec<Header<'_>> {
         match &self.bytes {
             Bytes::Message(message) => native::headers(message),

@@ -1,17 +1,17 @@
-//! From what an operator may say to what each client is told.
+//! Settings of each client, from what an operator may set.
 //!
-//! A guarantee rests on some properties (isolation, offsets, ids, the chain of timeouts), so these are ours: [`protected`]
-//! names them with the reason, and they are set last. Everything else passes through to librdkafka.
+//! The guarantee rests on some properties (isolation, offsets, ids, the order of timeouts), so an operator cannot set them:
+//! [`protected`] names them with the reason, and they are set last. All others pass through to librdkafka.
 //!
-//! | client | reads or writes | peculiar |
+//! | client | reads or writes | special |
 //! | --- | --- | --- |
 //! | consumer | the input, in the group | commits nothing by itself, never resets an offset |
 //! | producer | the output, the changelog, the dead letters | transactional |
-//! | reader | the changelog | assigned by hand, read committed, says where a partition ends |
-//! | probe | log ends only | read uncommitted: an open transaction counts |
+//! | reader | the changelog | assigned by hand, read committed, reports the end of a partition |
+//! | probe | log ends only | read uncommitted: open transactions count |
 //! | admin | topics | |
 //!
-//! Reads no file: text comes in, problems come out, all of them at once.
+//! Reads no file. Reports all problems at once.
 
 use std::fmt;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::fault::Safeguards;
 use crate::librdkafka::properties::{Problem, Property, SECRET, protected};
 
-/// What the clients of one worker need to know.
+/// The settings of the clients of one worker.
 #[derive(Clone)]
 pub struct Settings {
     /// `host:port`, at least one.
@@ -41,14 +41,14 @@ pub struct Settings {
     pub certificate_file: Option<String>,
     pub key_file: Option<String>,
     pub group: String,
-    /// Stable, and of one worker only.
+    /// Stable across restarts, and used by one worker only.
     pub transactional_id: String,
-    /// Static membership, `None` by default: it parks partitions until the session timeout.
+    /// Static membership, `None` by default: with it, partitions of a dead worker wait for the session timeout.
     pub group_instance_id: Option<String>,
     pub transaction_timeout: Duration,
     pub session_timeout: Duration,
     pub max_poll_interval: Duration,
-    /// The largest record that we produce: key, value and headers.
+    /// The maximum size of a produced record: key, value and headers.
     pub max_record_bytes: u32,
     /// For every client.
     pub properties: Vec<Property>,
@@ -57,7 +57,7 @@ pub struct Settings {
     pub safeguards: Safeguards,
 }
 
-/// How to talk to a broker.
+/// The protocol of a connection to a broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SecurityProtocol {
     #[default]
@@ -67,7 +67,7 @@ pub enum SecurityProtocol {
     SaslSsl,
 }
 
-/// librdkafka's own defaults, which the limit for a suspicious commit follows.
+/// librdkafka's own defaults, from which the duration of a suspicious commit follows.
 const DEFAULT_RETRY_BACKOFF: Duration = Duration::from_millis(100);
 const DEFAULT_RETRY_BACKOFF_MAX: Duration = Duration::from_secs(1);
 
@@ -99,8 +99,8 @@ impl Settings {
 
     /// Checks everything that can be checked without a broker.
     ///
-    /// Names and ranges are librdkafka's to know, so each property is offered to it alone; then both clients are created,
-    /// because a mechanism that was not compiled in shows only there. Nothing connects.
+    /// librdkafka knows names and ranges, so it checks each property by itself. Then both clients are created, because only
+    /// that shows a mechanism that was not compiled in. Nothing connects.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl Settings {
         need(
             !self.security_protocol.is_sasl() || self.has_mechanism(),
             "sasl_mechanism",
-            "is empty, and librdkafka's default (GSSAPI) is not compiled in: say PLAIN or SCRAM-SHA-256".to_owned(),
+            "is empty, and librdkafka's default (GSSAPI) is not compiled in: set PLAIN or SCRAM-SHA-256".to_owned(),
         );
         need(
             self.certificate_file.is_some() == self.key_file.is_some(),
@@ -168,8 +168,8 @@ impl Settings {
         problems
     }
 
-    /// Returns how long a commit has to take to be suspicious: a hidden retry waits for `retry.backoff.ms`, but not longer
-    /// than `retry.backoff.max.ms`, less 20 %.
+    /// Returns the duration from which a commit is suspicious. A hidden retry waits for `retry.backoff.ms`, at most for
+    /// `retry.backoff.max.ms`, less 20 % of jitter.
     pub fn suspicious_commit(&self) -> Duration {
         let set = |property: &str| {
             let mut properties = self.properties.iter().chain(&self.producer_properties).rev();
@@ -179,9 +179,9 @@ impl Settings {
         backoff.min(set("retry.backoff.max.ms").unwrap_or(DEFAULT_RETRY_BACKOFF_MAX)) * 8 / 10
     }
 
-    /// Returns how long nothing may move in a restore before a transaction counts as hanging.
+    /// Returns the maximum time without progress in a restore, after which a transaction counts as hanging.
     ///
-    /// A transaction is aborted by a sweep that comes, by default, every 10 s.
+    /// A broker aborts timed-out transactions in a sweep, by default every 10 s.
     pub fn restore_patience(&self) -> Duration {
         const SWEEPS: Duration = Duration::from_secs(20);
         self.transaction_timeout + SWEEPS
@@ -195,7 +195,7 @@ impl Settings {
             .set("fetch.wait.max.ms", "50")
             // At librdkafka's 1,000 a full queue stops fetching for a second.
             .set("fetch.queue.backoff.ms", "5")
-            // Members learn of a rebalance by heartbeat.
+            // Members learn about a rebalance from a heartbeat.
             .set("heartbeat.interval.ms", "1000");
         self.pass_through(&mut config, &self.consumer_properties);
         self.insist_on_reading(&mut config);
@@ -216,13 +216,13 @@ impl Settings {
             .set("linger.ms", "5")
             .set("compression.type", "lz4")
             .set("batch.size", "1048576")
-            // A report of what was delivered would only be thrown away.
+            // A report of a successful delivery would be ignored.
             .set("delivery.report.only.error", "true");
         self.pass_through(&mut config, &self.producer_properties);
         config
             .set("transactional.id", &self.transactional_id)
             .set("transaction.timeout.ms", ms(self.transaction_timeout))
-            // Above the transaction timeout creation fails; below it a drain ends first.
+            // Above the transaction timeout, creation fails. Below it, a drain ends before the transaction does.
             .set("message.timeout.ms", ms(self.transaction_timeout * 8 / 10))
             .set("enable.idempotence", "true")
             .set("acks", "all")
@@ -231,7 +231,7 @@ impl Settings {
         config
     }
 
-    /// The reader of the changelog. Its group is named only because librdkafka assigns nothing without one.
+    /// The reader of the changelog. It names a group only because librdkafka assigns no partition without one.
     pub fn reader(&self) -> ClientConfig {
         let mut config = self.defaults();
         config.set("fetch.wait.max.ms", "50").set("fetch.queue.backoff.ms", "5");
@@ -266,7 +266,8 @@ impl Settings {
             .set("bootstrap.servers", self.brokers.join(","))
             .set("client.id", "livesession")
             .set("security.protocol", self.security_protocol.name())
-            // At librdkafka's 10,000, doubled per cut, a commit over a flapping link takes ten times as long.
+            // At librdkafka's 10,000, doubled with each broken connection, a commit over a flapping link takes ten times as
+            // long.
             .set("reconnect.backoff.max.ms", "1000");
         let password = self.password.as_ref().map(ExposeSecret::expose_secret);
         let optional = [
@@ -296,14 +297,15 @@ impl Settings {
     fn insist_on_reading(&self, config: &mut ClientConfig) {
         config
             .set("group.id", &self.group)
-            // At librdkafka's 60 s a half-open connection holds up the input for that long, and a restore gives up.
+            // At librdkafka's 60 s a half-open connection holds up the input for that long, and a restore runs out of
+            // patience.
             .set("socket.timeout.ms", ms(self.session_timeout))
             .set("group.protocol", "classic")
             .set("isolation.level", "read_committed")
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
-            // A client that starts at the end of a log has no position: only this tells that it is there.
+            // A client that starts at the end of a log has no position: only this event tells that it is there.
             .set("enable.partition.eof", "true");
     }
 
@@ -318,7 +320,7 @@ impl Settings {
 }
 
 impl fmt::Debug for Settings {
-    /// Writes no password and no property's value, which may be one.
+    /// Writes no password, and no value of a property, which may be one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.all_properties().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("Settings")
@@ -351,7 +353,7 @@ impl SecurityProtocol {
     }
 }
 
-/// Returns what is wrong with a property that an operator passes through: it is ours, or librdkafka does not take it.
+/// Returns the problem with a property that an operator sets: it is protected, or librdkafka does not accept it.
 pub fn property_problem(name: &str, value: &str) -> Option<Problem> {
     match protected(name) {
         Some(reason) => Some(Problem::new(name, format!("cannot be set: {reason}"))),
@@ -359,12 +361,12 @@ pub fn property_problem(name: &str, value: &str) -> Option<Problem> {
     }
 }
 
-/// Offers a configuration to librdkafka, which knows names and ranges.
+/// Lets librdkafka check the names and ranges of a configuration.
 fn native_problem(config: &ClientConfig) -> Result<(), Problem> {
     match config.create_native_config() {
         Ok(_) => Ok(()),
         Err(KafkaError::ClientConfig(_, _, name, _)) if SECRET.contains(&name.as_str()) => {
-            Err(Problem::new(&name, "is not a value that librdkafka takes".to_owned()))
+            Err(Problem::new(&name, "is not a value that librdkafka accepts".to_owned()))
         }
         Err(KafkaError::ClientConfig(_, description, name, _)) => Err(Problem::new(&name, description)),
         Err(error) => Err(Problem::new("properties", error.to_string())),

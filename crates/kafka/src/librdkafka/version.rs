@@ -1,4 +1,4 @@
-//! Which librdkafka this is: the one that runs, which is not the headers' where it is linked dynamically.
+//! Version of the librdkafka that runs, which differs from the headers' if it is linked dynamically.
 
 /// Returns librdkafka's version, such as `2.12.1`.
 pub fn library() -> String {

@@ -1,4 +1,4 @@
-//! Errors of librdkafka as [`ReadError`]s.
+//! Conversion of librdkafka's errors to [`ReadError`].
 
 use rdkafka::error::KafkaError;
 
@@ -6,7 +6,7 @@ use crate::error::ReadError;
 use crate::librdkafka::codes::{code, is_refusal};
 use crate::librdkafka::context::Reports;
 
-/// Sorts the error of a request: a refusal needs a person, anything else may pass.
+/// Returns the error of a request: a refusal, which a person has to repair, or an answer that may come later.
 ///
 /// Poll the client first: the reason for a refusal comes only that way.
 pub fn sort(reports: &Reports, problem: String, error: KafkaError) -> ReadError {
@@ -17,6 +17,7 @@ pub fn sort(reports: &Reports, problem: String, error: KafkaError) -> ReadError 
     }
 }
 
+/// Returns the error of an unusable client.
 pub fn rebuild(problem: &str, error: KafkaError) -> ReadError {
     ReadError::Rebuild { problem: problem.to_owned(), source: error.into() }
 }

@@ -1,4 +1,4 @@
-//! The ends of logs, as a client sees them that counts open transactions.
+//! Log ends that count open transactions, from a client that reads uncommitted records.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,13 +25,13 @@ impl Probe {
         log_ends(&self.base, topic, partition, timeout)
     }
 
-    /// Serves what the client has to say.
+    /// Serves the client's events: log lines and errors.
     pub fn serve(&self) {
         serve(&self.base);
     }
 }
 
-/// Asks for the ends of a log as the client sees them: one that reads committed records sees the last stable offset.
+/// Asks for the ends of a log. A client that reads committed records gets the last stable offset as the end.
 pub(crate) fn log_ends(
     base: &BaseConsumer<PlainContext>,
     topic: &str,
@@ -42,9 +42,9 @@ pub(crate) fn log_ends(
     Ok(LogEnds { start, end })
 }
 
-/// Serves log lines and errors of a client that reads nothing now: nobody else takes them, and they would pile up.
+/// Serves log lines and errors of a client that is not being read, which would otherwise pile up.
 pub(crate) fn serve(client: &BaseConsumer<PlainContext>) {
-    /// More than come between two calls.
+    /// More than arrive between two calls.
     const EVENTS: usize = 8;
     for _ in 0..EVENTS {
         // The context has taken the error already.

@@ -1,8 +1,8 @@
-//! Reading a range of a topic, once, for a person who asks.
+//! One-time reads of a range of offsets, for an operator's commands.
 //!
-//! Joins no group and commits nothing: whoever asks twice gets the same answer. Reads what is committed, up to an end that
-//! is taken before the first record is read, so that it ends also on a topic that is being written to. Which range, and
-//! what its records mean, is the caller's to say.
+//! Joins no group and commits nothing, so the same read can be repeated. Reads committed records, up to an end that the
+//! caller takes before the first record is read: a read ends although the topic is being written to. The caller decides
+//! which range to read, and what its records mean.
 
 use std::cell::RefCell;
 use std::collections::btree_map::BTreeMap;
@@ -22,15 +22,15 @@ use crate::librdkafka::settings::Settings;
 use crate::read::failure::{rebuild, sort};
 use crate::values::LogEnds;
 
-/// How long one look for the next record takes at most.
+/// The maximum duration of one poll for the next record.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// What a group has committed for a partition.
+/// The offset that a group has committed for a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
-    /// `None`: nothing.
+    /// `None` if it has committed none.
     pub offset: Option<i64>,
-    /// What was written beside the offset, empty if nothing was.
+    /// The metadata of the offset, empty if there is none.
     pub metadata: String,
 }
 
@@ -42,18 +42,19 @@ pub struct Scan {
     range: RefCell<Option<OffsetRange>>,
 }
 
-/// What is being read.
+/// The rest of the range under way.
 struct OffsetRange {
     topic: String,
     partition: i32,
     next: i64,
+    /// Exclusive.
     end: i64,
-    /// When `next` moved last.
+    /// When `next` last moved.
     moved: Instant,
 }
 
 impl Scan {
-    /// Creates the reader; every attempt may take `timeout`, and so may every record.
+    /// Creates the reader. Each request and each record may take up to `timeout`.
     pub fn new(settings: &Settings, timeout: Duration) -> Result<Scan, ReadError> {
         let reports = Arc::new(Reports::default());
         let context = PlainContext { reports: Arc::clone(&reports) };
@@ -62,7 +63,7 @@ impl Scan {
         Ok(Scan { base, reports, timeout, range: RefCell::new(None) })
     }
 
-    /// Returns the first offset of a partition and the end of what is committed in it.
+    /// Returns the first offset of a partition and its last stable offset, which ends what is committed.
     pub fn ends(&self, topic: &str, partition: i32) -> Result<LogEnds, ReadError> {
         let (start, end) = self.request(format!("could not get the log ends of {topic}/{partition}"), |timeout| {
             self.base.fetch_watermarks(topic, partition, timeout)
@@ -70,7 +71,8 @@ impl Scan {
         Ok(LogEnds { start, end })
     }
 
-    /// Returns the offset of the first record with that Kafka timestamp in ms or a later one, `None` if there is none.
+    /// Returns the offset of the first record with a Kafka timestamp, in ms, of at least `timestamp`, or `None` if there is
+    /// none.
     pub fn offset_at(&self, topic: &str, partition: i32, timestamp: i64) -> Result<Option<i64>, ReadError> {
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition(topic, partition);
@@ -84,7 +86,8 @@ impl Scan {
         }))
     }
 
-    /// Returns what the group of the settings has committed; an offset in an open transaction is waited for.
+    /// Returns the committed offsets of the group that the settings name. Waits until offsets in open transactions are
+    /// decided.
     pub fn committed(&self, topic: &str, partitions: &[i32]) -> Result<BTreeMap<i32, Committed>, ReadError> {
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for partition in partitions {
@@ -104,7 +107,7 @@ impl Scan {
         Ok(committed)
     }
 
-    /// Begins to read a partition from `from` to before `end`; forgets what was being read.
+    /// Begins to read a partition from `from`, inclusive, to `end`, exclusive. Abandons the range under way.
     pub fn begin(&self, topic: &str, partition: i32, from: i64, end: i64) -> Result<(), ReadError> {
         let problem = || format!("could not start reading {topic}/{partition} at offset {from}");
         let mut list = TopicPartitionList::with_capacity(1);
@@ -116,7 +119,7 @@ impl Scan {
         Ok(())
     }
 
-    /// Returns the next record of the range, `None` at its end.
+    /// Returns the next record of the range, or `None` at its end.
     pub fn next(&self) -> Result<Option<Record<'_>>, ReadError> {
         loop {
             let mut place = self.range.borrow_mut();
@@ -134,7 +137,7 @@ impl Scan {
                         return Ok(Some(Record::from_message(message)));
                     }
                 }
-                // The end was committed when it was asked for, so what comes before it has been read. The log may end in
+                // The end was committed when the caller got it, so everything below it has been read. The log may end in
                 // markers, which are no records.
                 Some(Err(KafkaError::PartitionEOF(partition))) if partition == range.partition => {
                     range.next = range.end;
@@ -152,12 +155,12 @@ impl Scan {
         }
     }
 
-    /// Returns what says to a coordinator that this is the group's reader, although the group has no members.
+    /// Returns metadata that names the group; the coordinator accepts it as long as the group has no members.
     pub(crate) fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
         self.base.group_metadata()
     }
 
-    /// Asks in slices, since the reason for a refusal comes only by polling.
+    /// Attempts a request until the timeout. Attempts are short, since the reason for a refusal comes only by polling.
     fn request<T>(&self, problem: String, attempt: impl Fn(Duration) -> Result<T, KafkaError>) -> Result<T, ReadError> {
         const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
         let deadline = Instant::now() + self.timeout;
@@ -176,7 +179,7 @@ impl Scan {
         }
     }
 
-    /// Sorts an error between two records. What librdkafka repairs by itself is nothing here: the range does not move.
+    /// Handles an error of a poll. What librdkafka repairs by itself is no error: the range does not move.
     fn handle(&self, range: &OffsetRange, error: KafkaError) -> Result<(), ReadError> {
         use RDKafkaErrorCode as Code;
         if let Some(reason) = self.reports.refusal() {

@@ -1,7 +1,7 @@
-//! Reading a whole topic by hand, from offsets that the caller knows: for the index, and for looking at the state.
+//! Continuous reads of a whole topic from offsets that the caller knows, for the index and for checks of the state.
 //!
-//! Joins no group and commits nothing: where to go on is the caller's to remember. Hands out bytes; what is to be done with
-//! a topic that is not the one it was, or that has lost records, is decided elsewhere.
+//! Joins no group and commits nothing: the caller remembers how far it has read. The caller also decides what to do about a
+//! topic that was deleted and created again, or that has lost records.
 //!
 //! ```text
 //!   new ─▶ describe, log_ends ─▶ start (all partitions at numeric offsets) ─▶ poll, poll, … ─▶ positions
@@ -10,10 +10,10 @@
 //! # Invariants
 //!
 //! * Records of a partition come in order, from the offset given to [`Tail::start`], committed ones only, none left out.
-//! * Partitions are assigned at *numeric* offsets and never sought: an assignment at a logical offset ("beginning") asks
-//!   the broker where that is, and a seek before the answer is overtaken by it, which loses records or repeats them.
-//! * A position passes transaction markers and aborted records, which no record's offset does: with the log end, which
-//!   counts open transactions, it tells whether everything was read.
+//! * Partitions are assigned at *numeric* offsets and never sought. For an assignment at a logical offset ("beginning")
+//!   librdkafka asks the broker, and the answer overrides a seek that came before it: records would be lost or repeated.
+//! * Unlike offsets of records, a position passes transaction markers and aborted records. With the log end, which counts
+//!   open transactions, it tells whether everything was read.
 
 use std::cell::RefCell;
 use std::collections::btree_map::BTreeMap;
@@ -34,10 +34,10 @@ use crate::read::failure::{rebuild, sort};
 use crate::read::log_ends::Probe;
 use crate::values::{ErrorCounts, LogEnds};
 
-/// A topic as the cluster has it now.
+/// The identity and size of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
-    /// Another one after the topic was deleted and made again.
+    /// Changes when the topic is deleted and created again.
     pub id: String,
     pub partitions: i32,
 }
@@ -89,7 +89,7 @@ impl Tail {
         })
     }
 
-    /// Begins to read each partition at its offset. Replaces what was read before.
+    /// Begins to read each partition at its offset. Replaces all earlier assignments.
     pub fn start(&self, offsets: &[(i32, i64)]) -> Result<(), ReadError> {
         let assign = || -> KafkaResult<()> {
             let mut list = TopicPartitionList::with_capacity(offsets.len());
@@ -107,7 +107,8 @@ impl Tail {
     ///
     /// # Errors
     ///
-    /// What librdkafka repairs by itself (a connection cut, a leader moved) is not an error here: it looks idle.
+    /// [`ReadError`]. What librdkafka repairs by itself (a broken connection, a moved leader) is not an error: the topic looks
+    /// idle.
     pub fn poll(&self, timeout: Duration) -> Result<Option<Record<'_>>, ReadError> {
         let deadline = Instant::now() + timeout;
         loop {
@@ -126,7 +127,7 @@ impl Tail {
                         return Ok(Some(record));
                     }
                 }
-                Some(Err(error)) => self.sort(error)?,
+                Some(Err(error)) => self.handle(error)?,
                 None => {}
             }
             if Instant::now() >= deadline {
@@ -136,7 +137,7 @@ impl Tail {
         }
     }
 
-    /// Returns the next offset of every partition, behind all that [`Tail::poll`] has handed out and what lies between.
+    /// Returns the next offset of every partition, beyond everything that [`Tail::poll`] has returned or skipped.
     pub fn positions(&self) -> Result<BTreeMap<i32, i64>, ReadError> {
         let positions = self
             .reader
@@ -144,7 +145,7 @@ impl Tail {
             .map_err(|error| rebuild("could not get the positions of the reader of a topic", error))?;
         let mut next = self.next.borrow_mut();
         for element in positions.elements() {
-            // `Invalid` until the first record or marker: then it is where it started.
+            // `Invalid` until the first record or marker: then the partition is still at its start.
             if let (Offset::Offset(position), Some(next)) = (element.offset(), next.get_mut(&element.partition())) {
                 *next = position.max(*next);
             }
@@ -152,16 +153,16 @@ impl Tail {
         Ok(next.clone())
     }
 
-    /// Returns how many errors of each kind librdkafka reported so far.
+    /// Returns how many errors of each kind librdkafka has reported so far.
     pub fn errors(&self) -> ErrorCounts {
         self.reports.counts()
     }
 
-    /// Sorts the error of a question.
+    /// Returns the error of a request.
     fn unanswered(&self, problem: String, error: KafkaError) -> ReadError {
         use RDKafkaErrorCode as Code;
-        // The reason of a refusal comes only by polling; a reader that was started is polled anyway, and a record taken
-        // here would be lost.
+        // The reason for a refusal comes only by polling. A reader that was started is polled anyway, and a record taken here
+        // would be lost.
         self.probe.serve();
         if self.next.borrow().is_empty() {
             drop(self.reader.poll(Duration::ZERO));
@@ -174,8 +175,8 @@ impl Tail {
         }
     }
 
-    /// Sorts an error of the reader. What librdkafka repairs by itself was counted by the context.
-    fn sort(&self, error: KafkaError) -> Result<(), ReadError> {
+    /// Handles an error of a poll. The context has counted what librdkafka repairs by itself; here that is no error.
+    fn handle(&self, error: KafkaError) -> Result<(), ReadError> {
         use RDKafkaErrorCode as Code;
         match (error.rdkafka_error_code(), &error) {
             (Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset | Code::LogTruncation), _) => {

@@ -1,4 +1,5 @@
-//! What the worker asks of the client: every call of [`Broker`], with its faults.
+//! The model's [`Broker`]: every call, with its faults, over a cluster that other workers share. Tests that script single
+//! calls have a broker of their own, `src/worker/tests/scripted.rs`.
 
 use super::*;
 

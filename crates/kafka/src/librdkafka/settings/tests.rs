@@ -1,4 +1,4 @@
-//! Settings are refused or passed on as the essay says.
+//! Tests of what an operator may set, and of what each client gets.
 
 use super::super::properties::PROTECTED;
 use super::*;
