@@ -2,7 +2,9 @@
 //!
 //! | variant | what to do |
 //! | --- | --- |
-//! | `Retry`, `Unavailable` | try again, now or later |
+//! | `Retry` | ask again |
+//! | `Unavailable`, `Stuck` | exit, and let the supervisor try again |
+//! | `OffsetOutOfRange` | ask for the log ends, or start over |
 //! | `Abort` | abort the transaction, roll memory back, seek back |
 //! | `Rebuild` | drop the client and all memory that depends on it, and create another client |
 //! | `Fenced` | as `Rebuild`; twice within a minute, stop: a second instance uses the same transactional id |
