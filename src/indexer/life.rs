@@ -57,7 +57,8 @@ impl From<ReadError> for End {
             ReadError::OffsetOutOfRange { .. } => End::Again { why: "the log has no record at the offset to read" },
             ReadError::Refused { reason } => End::Stop(Failure::Refused { reason }),
             ReadError::UnknownTopic { topic } => End::Stop(Failure::Topic { source: Misfit::Missing { topic } }),
-            // A reader creates no topic, so the cluster has none to reject.
+            // The settings passed their checks at the start of the program, so even a client that cannot be created may be
+            // created later.
             ReadError::Unavailable { .. } | ReadError::Rebuild { .. } | ReadError::Rejected { .. } => {
                 End::Stop(Failure::Away { source })
             }

@@ -17,7 +17,7 @@ use crate::error::ReadError;
 use crate::librdkafka::codes::code;
 use crate::librdkafka::context::{PlainContext, Reports};
 use crate::librdkafka::settings::Settings;
-use crate::read::failure::{rebuild, sort};
+use crate::read::failure::{not_created, sort};
 
 /// A topic as the cluster has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Admin {
             let metadata_client = settings.probe().create_with_context(context())?;
             Ok(Admin { client, metadata_client, reports: Arc::clone(&reports), timeout })
         };
-        create().map_err(|error| rebuild("could not create the client that describes topics", error))
+        create().map_err(|error| not_created("could not create the client that describes topics", error))
     }
 
     /// Returns a topic, or `None` if the cluster has none of that name.

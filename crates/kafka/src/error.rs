@@ -67,7 +67,7 @@ pub enum RestoreError {
 
     /// The changelog has fewer partitions than the input: stop, a person has to add some (exit 78).
     #[error(
-        "changelog {topic} has no partition {partition}, but the input has: add partitions as \
+        "changelog {topic} has no partition {partition}, but the input has one: add partitions as \
          `livesession config check --online` says"
     )]
     NoPartition { topic: String, partition: i32 },
@@ -187,7 +187,8 @@ pub enum ReadError {
     #[error("topic {topic:?} does not exist")]
     UnknownTopic { topic: String },
 
-    /// The cluster does not create this topic: it does not accept the name, partitions, replicas or settings (exit 78).
+    /// librdkafka does not accept the settings of the client, or the cluster does not accept the name, partitions, replicas
+    /// or settings of a new topic: a person has to change them (exit 78).
     #[error("{problem}")]
     Rejected {
         problem: String,
@@ -199,7 +200,7 @@ pub enum ReadError {
     #[error("broker refuses this client: {reason}")]
     Refused { reason: String },
 
-    /// The client is unusable: create another one (exit 69).
+    /// The client is unusable: create another one.
     #[error("{problem}")]
     Rebuild {
         problem: String,

@@ -17,6 +17,11 @@ pub fn sort(reports: &Reports, problem: String, error: KafkaError) -> ReadError 
     }
 }
 
+/// Returns the error of a client that librdkafka does not create: it does not accept the settings.
+pub fn not_created(problem: &str, error: KafkaError) -> ReadError {
+    ReadError::Rejected { problem: problem.to_owned(), source: error.into() }
+}
+
 /// Returns the error of an unusable client.
 pub fn rebuild(problem: &str, error: KafkaError) -> ReadError {
     ReadError::Rebuild { problem: problem.to_owned(), source: error.into() }

@@ -19,7 +19,7 @@ use crate::librdkafka::codes::is_refusal;
 use crate::librdkafka::context::{PlainContext, Reports};
 use crate::librdkafka::record::Record;
 use crate::librdkafka::settings::Settings;
-use crate::read::failure::{rebuild, sort};
+use crate::read::failure::{not_created, sort};
 use crate::values::LogEnds;
 
 /// The maximum duration of one poll for the next record.
@@ -59,7 +59,7 @@ impl Scan {
         let reports = Arc::new(Reports::default());
         let context = PlainContext { reports: Arc::clone(&reports) };
         let base = settings.reader().create_with_context(context);
-        let base = base.map_err(|error| rebuild("could not create the reader of a topic", error))?;
+        let base = base.map_err(|error| not_created("could not create the reader of a topic", error))?;
         Ok(Scan { base, reports, timeout, range: RefCell::new(None) })
     }
 

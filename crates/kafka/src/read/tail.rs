@@ -30,7 +30,7 @@ use crate::librdkafka::context::{PlainContext, Reports};
 use crate::librdkafka::native::{self, TopicDescription};
 use crate::librdkafka::record::Record;
 use crate::librdkafka::settings::Settings;
-use crate::read::failure::{rebuild, sort};
+use crate::read::failure::{not_created, rebuild, sort};
 use crate::read::log_ends::Probe;
 use crate::values::{ErrorCounts, LogEnds};
 
@@ -65,7 +65,7 @@ impl Tail {
                 next: RefCell::default(),
             })
         };
-        create().map_err(|error| rebuild("could not create the reader of a topic", error))
+        create().map_err(|error| not_created("could not create the reader of a topic", error))
     }
 
     pub fn topic(&self) -> &str {
