@@ -58,7 +58,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<Exit, Failure> {
 
 fn show_toml(loaded: &Loaded, out: &mut Output) -> Result<(), Failure> {
     let mut section = "";
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         if setting.section() != section {
             section = setting.section();
             out.line(&format!("[{section}]"))?;
@@ -75,7 +75,7 @@ fn show_toml(loaded: &Loaded, out: &mut Output) -> Result<(), Failure> {
 }
 
 fn show_json(loaded: &Loaded, out: &mut Output) -> Result<(), Failure> {
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         let line = serde_json::json!({
             "setting": setting.name,
             "value": setting.shown(&loaded.config),

@@ -17,9 +17,9 @@ use serde::de::IntoDeserializer;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Value};
 
-use super::model::Config;
+use super::model::{Config, SETTINGS, Setting};
 use super::problem::{Origin, Problem, nearest};
-use super::settings::{SETTINGS, Setting, new_name};
+use super::settings::new_name;
 
 /// Read if it exists and no other file is named.
 pub const DEFAULT_FILE: &str = "/etc/livesession/livesession.toml";

@@ -27,10 +27,12 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub use layers::{DEFAULT_FILE, FILE_VARIABLE, Flag, PREFIX, Sources, variable_name};
-pub use model::{Client, Config, Grouping, Http, Index, Input, Kafka, Output, PasswordError, Topics};
+pub use model::{
+    Config, Grouping, Http, Index, Input, Kafka, Output, PasswordError, SECTIONS, SETTINGS, Setting, Topics,
+};
 pub use problem::{Origin, Problem, Problems};
 pub use properties::{FileError, Files, Properties, is_secret};
-pub use settings::{RENAMED, Renamed, SETTINGS, Setting};
+pub use settings::{RENAMED, Renamed, Section};
 pub use value::{Bytes, Field, Kind, LogFormat, SaslMechanism, SecurityProtocol, Start, StreamKey};
 
 use check::Checker;

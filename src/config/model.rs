@@ -1,9 +1,10 @@
-//! The configuration: every setting with what it trades, and its default beside the reason.
+//! The configuration: every setting with its type, its default and its documentation.
 //!
-//! The structs are nested exactly as the sections of the file, so that a field's path is the setting's name. Reading is in
-//! [`super::layers`], the list of names in [`super::settings`], what must hold between settings in [`super::check`]. What
-//! follows from several settings (names of topics and ids) is computed here and nowhere else, because two workers that
-//! compute it differently would not find each other's state.
+//! The structs are nested as the sections of the file are. The first line of a setting's documentation is its text in
+//! `--help`; all of it stands in `deploy/livesession.toml` and in `schemas/config.v1.schema.json`, which
+//! `UPDATE=1 cargo test --test project generated` writes. Reading is in [`super::layers`], what must hold between settings
+//! in [`super::check`]. What follows from several settings (names of topics and ids) is computed here and nowhere else,
+//! because two workers that compute it differently would not find each other's state.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -14,239 +15,255 @@ use livesession_grouping::policy::{Override, Settings};
 use livesession_grouping::time::Millis;
 
 use super::properties::Properties;
-use super::value::{Bytes, LogFormat, SaslMechanism, SecurityProtocol, Start, StreamKey};
+use super::settings::{self, Section, kind_of, settings};
+use super::value::{Bytes, Field, LogFormat, SaslMechanism, SecurityProtocol, Start, StreamKey};
 
-/// All settings of the program.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Config {
-    /// Consumer group, prefix of the changelog and `ce_source`: workers with one id share one input. A new id starts from
-    /// nothing and reads the input again, which is how one reprocesses. Default `livesession`.
-    pub application_id: String,
-    /// First part of the ids of transactions; the slot is appended. Must be stable over restarts, or the transaction of a
-    /// killed worker hides its records from readers until it times out, and unique per process, or two workers fence each
-    /// other. Default: `<application_id>-<hostname>`, right for a Kubernetes StatefulSet and for one process per host.
-    pub transactional_id: Option<String>,
-    /// Worker threads in this process, each with its own consumer, producer and slot. Default 1: a thread keeps up with far
-    /// more than a platform records, and more processes survive the loss of a host, which more threads do not.
-    pub workers: u32,
-    /// How long a stop may take before the process gives up. Default 30 s: below the 60 s after which a supervisor kills.
-    pub shutdown_timeout: Millis,
-    /// How log lines are written. Default `auto`: people read terminals, machines read the rest.
-    pub log_format: LogFormat,
-    /// Which log lines are written, as `tracing` directives. Default `info`: a line per change of state, none per record.
-    pub log_filter: String,
-    pub topics: Topics,
-    pub input: Input,
-    pub output: Output,
-    pub grouping: Grouping,
-    pub kafka: Kafka,
-    pub index: Index,
-    pub http: Http,
+settings! {
+    /// All settings of the program.
+    pub struct Config {
+        /// Consumer group, prefix of the changelog, and source of the CloudEvents.
+        ///
+        /// Letters, digits, `.`, `_` and `-`. Workers with the same id share one input. A new id starts from nothing
+        /// and reads the whole input again, which is how to reprocess (with a new output topic).
+        application_id: String = "livesession".to_owned();
+        /// Prefix of the transactional ids, to which the worker's slot is appended.
+        ///
+        /// Must stay the same over restarts, or the open transaction of a killed worker hides newer records from
+        /// readers until it times out. Must be unique per process, or two workers fence each other. The default is
+        /// right for a Kubernetes StatefulSet and for one process per host.
+        transactional_id: Option<String> = None => "<application_id>-<hostname>";
+        /// Worker threads in this process, each with its own consumer and producer.
+        ///
+        /// One thread keeps up with far more than a platform records. More processes scale as well and fail apart.
+        workers: u32 = 1;
+        /// Longest time that a shutdown may take before the process gives up.
+        ///
+        /// Above 0, and below the supervisor's kill timeout (60 s in the files of `deploy/`).
+        shutdown_timeout: Millis = Millis::from_secs(30);
+        /// Format of log lines.
+        ///
+        /// By default text on a terminal and JSON elsewhere.
+        log_format: LogFormat = LogFormat::Auto;
+        /// Level of log lines, or directives such as "info,livesession=debug".
+        ///
+        /// By default a line for each change of state and none for each record.
+        log_filter: String = "info".to_owned();
+    }
+
+    /// Names of topics.
+    [topics] pub struct Topics {
+        /// Topic of notifications, keyed by stream.
+        input: String = "recording-notifications".to_owned();
+        /// Topic of sessions.
+        output: String = "live-sessions".to_owned();
+        /// Topic of refused records.
+        ///
+        /// The default depends on the input, so that two inputs do not share a topic.
+        dead_letter: Option<String> = None => "<input>-dlq";
+        /// Topic of the state: compacted, with as many partitions as the input.
+        changelog: Option<String> = None => "<application_id>-changelog";
+        /// Compacted topic with the newest revision of each session.
+        ///
+        /// Doubles what is written.
+        latest: Option<String> = None => "none";
+    }
+
+    /// Reading of the input.
+    [input] pub struct Input {
+        /// Fields of a notification that name its stream.
+        ///
+        /// A stream id is unique only within its push domain. Use stream_id where push events and recordings have
+        /// nothing else in common.
+        stream_key: StreamKey = StreamKey::Full;
+        /// Where to start reading a partition that has no committed offset.
+        ///
+        /// With earliest, a partition that is added later loses nothing.
+        start: Start = Start::Earliest;
+    }
+
+    /// Form and size of published records.
+    [output] pub struct Output {
+        /// Id of the session schema in a registry, for the header `__value_schema_id`.
+        schema_guid: Option<String> = None => "no such header";
+        /// Whether session records carry CloudEvents headers.
+        ///
+        /// They take about 300 bytes a record, and routers need not read the value.
+        cloudevents: bool = true;
+        /// Size of the largest record that is produced.
+        ///
+        /// At most 1,000,000,000 bytes. The topics' `max.message.bytes` must allow it. A session at
+        /// max_session_segments and max_session_bytes must fit, which is checked: a larger record would abort its
+        /// transaction again and again. At the default limits a session can exceed 1 MiB.
+        max_record_bytes: Bytes = Bytes(2 << 20);
+    }
+
+    /// Rules of grouping; `docs/rules.md` says what each duration proves.
+    [grouping] pub struct Grouping {
+        /// Longest gap within a session, inclusive.
+        ///
+        /// Longer joins shows, shorter splits them. The default is what platforms grant for a reconnect, and less than
+        /// the change-over of booked rooms.
+        gap: Millis = Settings::default().gap;
+        /// Longest file that the recording template writes: what a session waits for its next file.
+        ///
+        /// Take the longest of your templates. Too short costs amendments, too long delays every session. The default
+        /// is the longest AAC file.
+        recording_interval: Millis = Settings::default().recording_interval;
+        /// Longest segment that is accepted, inclusive.
+        ///
+        /// Costs memory: a closed session is remembered at least that long. The default is the longest recording task.
+        max_segment: Millis = Settings::default().max_segment;
+        /// Usual delay of a notification, from the end of its segment.
+        ///
+        /// Delays every session; too short costs amendments. The sender retries for 12 to 16 minutes.
+        notification_delay: Millis = Settings::default().notification_delay;
+        /// Longest accepted delay of a notification, from the end of its segment.
+        ///
+        /// What comes later is a dead letter. Costs memory. The default covers an overnight outage of the receiver.
+        allowed_lateness: Millis = Settings::default().allowed_lateness;
+        /// Longest time that a push on air holds a session open.
+        ///
+        /// A push whose end was lost must not hold it forever.
+        max_hold: Millis = Settings::default().max_hold;
+        /// Longest session; a longer one is cut into sessions that continue each other.
+        ///
+        /// By default streams that never stop give one session a day.
+        max_session_duration: Millis = Settings::default().max_session_duration;
+        /// Most segments in a session; a larger one is cut.
+        ///
+        /// The default is about 800 KB of output.
+        max_session_segments: u32 = Settings::default().max_session_segments;
+        /// Most text in the segments of a session; a larger one is cut.
+        ///
+        /// With max_session_segments it keeps a session within one record.
+        max_session_bytes: Bytes = Bytes(Settings::default().max_session_bytes);
+        /// How far a segment may end ahead of its record's Kafka timestamp, inclusive.
+        ///
+        /// One bad clock must not close every session. By default a wrong time zone is refused, a clock that drifts is
+        /// not.
+        max_clock_skew: Millis = Millis::from_secs(3_600);
+        /// Idle time of a fully read partition before the wall clock moves its watermark.
+        ///
+        /// Above 0. Keep it well above the pause between two polls of a busy input and well below notification_delay.
+        idle_after: Millis = Millis::from_secs(60);
+        /// Different gaps for some streams; the first match wins.
+        ///
+        /// `*` stands for any text. By file only.
+        ///
+        /// ```toml
+        /// streams = "push.example.com/radio/*"
+        /// gap = "10m"
+        /// ```
+        overrides as "override": Vec<Override> = Settings::default().overrides;
+    }
+
+    /// Connections to Kafka, and how often a transaction is committed.
+    [kafka] pub struct Kafka {
+        /// Bootstrap brokers.
+        brokers: Vec<String> = vec!["localhost:9092".to_owned()];
+        /// Encryption and login of connections.
+        security_protocol: SecurityProtocol = SecurityProtocol::Plaintext;
+        /// SASL mechanism, needed by sasl_plaintext and sasl_ssl.
+        ///
+        /// There is no default, since librdkafka's is Kerberos, which is not compiled in.
+        sasl_mechanism: Option<SaslMechanism> = None;
+        /// SASL username.
+        username: Option<String> = None;
+        /// File that holds the SASL password and nothing else.
+        ///
+        /// A file, because environments and command lines are visible to others. Read at the start: a new password
+        /// needs a restart.
+        password_file: Option<PathBuf> = None;
+        /// PEM file of trusted certificate authorities.
+        ca_file: Option<PathBuf> = None => "the system's";
+        /// PEM file of the client certificate, for mutual TLS.
+        ///
+        /// Needs key_file.
+        certificate_file: Option<PathBuf> = None;
+        /// PEM file of the client certificate's key, for mutual TLS.
+        ///
+        /// Needs certificate_file.
+        key_file: Option<PathBuf> = None;
+        /// Prefix of the static group member ids, to which the worker's slot is appended.
+        ///
+        /// A restart within session_timeout then moves no partition, and a host that dies keeps its partitions that
+        /// long.
+        group_instance_id: Option<String> = None => "dynamic members";
+        /// Longest time that a transaction collects before it is committed.
+        ///
+        /// Above 0 and below 0.8 of transaction_timeout. Longer delays sessions, shorter loads the broker.
+        commit_interval: Millis = Millis::from_ms(200).unwrap_or_default();
+        /// Number of records after which a transaction is committed early.
+        ///
+        /// Bounds memory in a back-fill.
+        commit_max_records: u32 = 10_000;
+        /// Time after which the broker aborts the transaction of a dead worker.
+        ///
+        /// At least 1s; transaction_timeout <= session_timeout <= max_poll_interval. Until then newer records are
+        /// hidden from readers. The default outlives the restart of a broker. 0.8 of it is the message timeout.
+        transaction_timeout: Millis = Millis::from_secs(10);
+        /// Time without a heartbeat after which the group removes a worker.
+        ///
+        /// At most 1h. Not below transaction_timeout, so that few partitions change hands under an open transaction.
+        session_timeout: Millis = Millis::from_secs(15);
+        /// Time without a poll after which the group removes a worker.
+        ///
+        /// At most 24h. The default is far above a turn of the worker's loop.
+        max_poll_interval: Millis = Millis::from_secs(60);
+        /// File of more librdkafka settings, in the format of `kcat -F`.
+        ///
+        /// The sections below win over it.
+        properties_file: Option<PathBuf> = None;
+        /// Settings of librdkafka for all clients.
+        ///
+        /// Those that a guarantee rests on are refused by name. By file only.
+        ///
+        /// ```toml
+        /// "client.rack" = "eu-central-1a"
+        /// ```
+        properties: Properties = Properties::default();
+        /// Settings of librdkafka for consumers.
+        ///
+        /// They win over those for all clients. By file only.
+        consumer_properties as "consumer.properties": Properties = Properties::default();
+        /// Settings of librdkafka for producers.
+        ///
+        /// They win over those for all clients. By file only.
+        producer_properties as "producer.properties": Properties = Properties::default();
+    }
+
+    /// The SQLite index.
+    [index] pub struct Index {
+        /// Whether `livesession run` keeps an index.
+        ///
+        /// Switch it off where workers have no disk.
+        enabled: bool = true;
+        /// Database file of the index, on a local disk.
+        path: PathBuf = PathBuf::from("/var/lib/livesession/index.db");
+        /// Time that a session stays in the index after its end; 0s keeps it forever.
+        ///
+        /// A session takes about a kilobyte.
+        retention: Millis = Millis::ZERO;
+    }
+
+    /// Metrics, health and queries.
+    [http] pub struct Http {
+        /// Address and port of metrics, health and queries.
+        ///
+        /// There is no login: keep it private.
+        listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 9_464));
+        /// Whether queries and the page are served, in addition to metrics and health.
+        api: bool = true;
+    }
 }
 
-/// Names of topics.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Topics {
-    /// Where notifications are read. Its partition count is the changelog's too. Default `recording-notifications`.
-    pub input: String,
-    /// Where sessions are published. Default `live-sessions`.
-    pub output: String,
-    /// Where refused records go. Default `<input>-dlq`, so that two inputs do not share one.
-    pub dead_letter: Option<String>,
-    /// Where the state is. Default `<application_id>-changelog`, so that a new id starts from nothing.
-    pub changelog: Option<String>,
-    /// A compacted topic with the newest revision of each session. Default none: it doubles what is written.
-    pub latest: Option<String>,
-}
+/// One setting of the program.
+pub type Setting = settings::Setting<Config>;
 
-/// How the input is read.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Input {
-    /// What names a stream. Default all three parts: a stream id is unique on its push domain only. The id alone joins push
-    /// events to recordings that lack the other parts.
-    pub stream_key: StreamKey,
-    /// Where a partition begins that was never read. Default `earliest`: a partition added later loses nothing.
-    pub start: Start,
-}
-
-/// What is published, and how.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Output {
-    /// Id of the session schema in a registry, for the header `__value_schema_id`. Default none: no registry is needed.
-    pub schema_guid: Option<String>,
-    /// Whether records carry CloudEvents headers. Default on: about 300 bytes a record, and routers need no look inside.
-    pub cloudevents: bool,
-    /// The largest record that is produced; the topics must allow it too. A larger one would abort its transaction for
-    /// ever. Default 2 MiB: a session at both of its limits (2,000 segments and 768 KiB of text) can exceed 1 MiB.
-    pub max_record_bytes: Bytes,
-}
-
-/// The rules of grouping; `docs/rules.md` says what each duration proves.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Grouping {
-    /// The longest silence inside a session, inclusive. Longer joins shows, shorter splits them. Default 3 min: what
-    /// platforms grant for a reconnect, and less than a change-over of booked rooms.
-    pub gap: Millis,
-    /// How long a file gets before the template cuts it: what a session waits for its next file. Too long delays every
-    /// session, too short costs amendments. Default 2 h: the longest AAC file.
-    pub recording_interval: Millis,
-    /// The longest segment that is accepted; a longer one is refused. Costs memory: a closed session is remembered that
-    /// long. Default 24 h: the longest recording task.
-    pub max_segment: Millis,
-    /// How long after its end a notification is normally here. Delays every session; too short costs amendments. Default
-    /// 15 min: the sender's twelve retries.
-    pub notification_delay: Millis,
-    /// How long after its end a notification is accepted at all. Costs memory. Default 24 h: an outage of the receiver
-    /// over night.
-    pub allowed_lateness: Millis,
-    /// How long a push on air holds a session open. Default 24 h: a push whose end was lost must not hold for ever.
-    pub max_hold: Millis,
-    /// The longest session; a longer one is cut into sessions that continue each other. Default 24 h: streams that never
-    /// stop give one session a day.
-    pub max_session_duration: Millis,
-    /// The most segments in a session. Default 2,000: about 800 KB of output, within one record.
-    pub max_session_segments: u32,
-    /// The most text that a session's segments hold. Default 768 KiB: with the other limit it keeps within one record.
-    pub max_session_bytes: Bytes,
-    /// How far a segment's end may lie ahead of its record's Kafka timestamp. One bad clock must not close every session.
-    /// Default 1 h: a wrong time zone is refused, a clock that drifts is not.
-    pub max_clock_skew: Millis,
-    /// How long a fully read partition rests before the wall clock moves its watermark. Default 1 min: well above the pause
-    /// between two polls of a busy input, well below `notification_delay`.
-    pub idle_after: Millis,
-    /// Another gap for some streams; the first match wins. By file only.
-    pub overrides: Vec<Override>,
-}
-
-/// How Kafka is reached, and how often a transaction is committed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Kafka {
-    /// Where to begin; the brokers name the others. Default `localhost:9092`.
-    pub brokers: Vec<String>,
-    /// Encryption and login. Default `plaintext`, as brokers come.
-    pub security_protocol: SecurityProtocol,
-    /// No default: librdkafka's is Kerberos, which is not compiled in, so a login without a mechanism is our error.
-    pub sasl_mechanism: Option<SaslMechanism>,
-    pub username: Option<String>,
-    /// The file with the password, because environments and command lines are seen by others. Read once: a new password
-    /// needs a restart.
-    pub password_file: Option<PathBuf>,
-    /// The authorities that are trusted, as PEM. Default: those of the system.
-    pub ca_file: Option<PathBuf>,
-    /// The certificate for mutual TLS, as PEM.
-    pub certificate_file: Option<PathBuf>,
-    /// The key of the certificate, as PEM.
-    pub key_file: Option<PathBuf>,
-    /// First part of the id of a static group member; the slot is appended. A restart within the session timeout then moves
-    /// no partition, and a host that dies blocks its partitions that long. Default none.
-    pub group_instance_id: Option<String>,
-    /// How long a transaction collects. Longer costs delay, shorter costs the broker. Default 200 ms: five a second.
-    pub commit_interval: Millis,
-    /// Records after which a transaction is committed before its time. Bounds memory in a back-fill. Default 10,000.
-    pub commit_max_records: u32,
-    /// After how long the broker ends the transaction of a dead worker, which hides newer records from readers meanwhile.
-    /// Default 10 s: outlives a broker restart, and is short enough for readers.
-    pub transaction_timeout: Millis,
-    /// After how long without a heartbeat the group goes on without a worker. Default 15 s: above the transaction timeout,
-    /// so that few partitions change hands under an open transaction.
-    pub session_timeout: Millis,
-    /// After how long a worker that does not poll counts as stuck. Default 60 s: far above a turn of the loop.
-    pub max_poll_interval: Millis,
-    /// More settings of librdkafka, as `kcat -F` reads them. The sections below win over it.
-    pub properties_file: Option<PathBuf>,
-    /// Passed to consumer and producer. By file only.
-    pub properties: Properties,
-    pub consumer: Client,
-    pub producer: Client,
-}
-
-/// Settings of librdkafka for one kind of client.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Client {
-    /// Wins over `kafka.properties`. By file only.
-    pub properties: Properties,
-}
-
-/// The SQLite index.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Index {
-    /// Whether `run` keeps an index. Default on, so that a first try can be asked; switch it off where workers have no disk.
-    pub enabled: bool,
-    /// The database file, on a local disk. Default: where systemd puts the state of a service.
-    pub path: PathBuf,
-    /// How long after its end a session stays in the index. Default 0: for ever, a session is about a kilobyte.
-    pub retention: Millis,
-}
-
-/// Metrics, health and queries.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Http {
-    /// Default: this host only, since there is no login.
-    pub listen: SocketAddr,
-    /// Whether queries and the page are served beside metrics and health. Default on.
-    pub api: bool,
-}
-
-impl Default for Config {
-    fn default() -> Config {
-        let rules = Settings::default();
-        Config {
-            application_id: "livesession".to_owned(),
-            transactional_id: None,
-            workers: 1,
-            shutdown_timeout: Millis::from_secs(30),
-            log_format: LogFormat::Auto,
-            log_filter: "info".to_owned(),
-            topics: Topics {
-                input: "recording-notifications".to_owned(),
-                output: "live-sessions".to_owned(),
-                dead_letter: None,
-                changelog: None,
-                latest: None,
-            },
-            input: Input { stream_key: StreamKey::Full, start: Start::Earliest },
-            output: Output { schema_guid: None, cloudevents: true, max_record_bytes: Bytes(2 << 20) },
-            grouping: Grouping {
-                gap: rules.gap,
-                recording_interval: rules.recording_interval,
-                max_segment: rules.max_segment,
-                notification_delay: rules.notification_delay,
-                allowed_lateness: rules.allowed_lateness,
-                max_hold: rules.max_hold,
-                max_session_duration: rules.max_session_duration,
-                max_session_segments: rules.max_session_segments,
-                max_session_bytes: Bytes(rules.max_session_bytes),
-                max_clock_skew: Millis::from_secs(3_600),
-                idle_after: Millis::from_secs(60),
-                overrides: rules.overrides,
-            },
-            kafka: Kafka {
-                brokers: vec!["localhost:9092".to_owned()],
-                security_protocol: SecurityProtocol::Plaintext,
-                sasl_mechanism: None,
-                username: None,
-                password_file: None,
-                ca_file: None,
-                certificate_file: None,
-                key_file: None,
-                group_instance_id: None,
-                commit_interval: Millis::from_ms(200).unwrap_or_default(),
-                commit_max_records: 10_000,
-                transaction_timeout: Millis::from_secs(10),
-                session_timeout: Millis::from_secs(15),
-                max_poll_interval: Millis::from_secs(60),
-                properties_file: None,
-                properties: Properties::default(),
-                consumer: Client::default(),
-                producer: Client::default(),
-            },
-            index: Index {
-                enabled: true,
-                path: PathBuf::from("/var/lib/livesession/index.db"),
-                retention: Millis::ZERO,
-            },
-            http: Http { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9_464)), api: true },
-        }
+impl Setting {
+    /// Returns the setting with this name.
+    pub fn find(name: &str) -> Option<&'static Setting> {
+        SETTINGS.iter().find(|setting| setting.name == name)
     }
 }
 

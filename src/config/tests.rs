@@ -64,7 +64,7 @@ fn the_annotated_file_holds_every_setting_at_its_default() {
     let path = folder.write("livesession.toml", ANNOTATED);
     let loaded = try_load(Some(&path), &[], &[]).unwrap();
     assert_eq!(loaded.config, Config::default());
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         let is_there = if setting.name == "grouping.override" {
             ANNOTATED.contains("# [[grouping.override]]\n# streams = ")
         } else {
@@ -75,15 +75,8 @@ fn the_annotated_file_holds_every_setting_at_its_default() {
 }
 
 #[test]
-fn the_schema_lists_the_settings_and_accepts_the_annotated_file() {
+fn the_schema_accepts_the_annotated_file_and_refuses_what_is_wrong() {
     let schema: serde_json::Value = serde_json::from_str(SCHEMA).unwrap();
-    let mut listed = Vec::new();
-    names("", &schema, &mut listed);
-    let mut expected: Vec<String> = SETTINGS.iter().map(|setting| setting.name.to_owned()).collect();
-    listed.sort_unstable();
-    expected.sort_unstable();
-    assert_eq!(listed, expected);
-
     let validator = jsonschema::draft202012::new(&schema).unwrap();
     let read = |text: &str| serde_json::to_value(toml::from_str::<toml::Table>(text).unwrap()).unwrap();
     assert!(validator.is_valid(&read(ANNOTATED)));
@@ -91,19 +84,6 @@ fn the_schema_lists_the_settings_and_accepts_the_annotated_file() {
     assert!(validator.is_valid(&read("kafka.properties.fetch.min.bytes = 1")));
     for wrong in ["worker = 1", "workers = 0", "[grouping]\ngap = 3", "[kafka]\nsecurity_protocol = \"tls\""] {
         assert!(!validator.is_valid(&read(wrong)), "{wrong}");
-    }
-}
-
-/// Collects the paths of properties that are no sections.
-fn names(prefix: &str, schema: &serde_json::Value, into: &mut Vec<String>) {
-    for (key, inner) in schema["properties"].as_object().unwrap() {
-        let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-        if inner.get("properties").is_some() {
-            assert_eq!(inner["additionalProperties"], false, "{name} is not closed");
-            names(&name, inner, into);
-        } else {
-            into.push(name);
-        }
     }
 }
 

@@ -40,8 +40,8 @@ fn property_problems(kafka: &config::Kafka, from_file: &Properties) -> Vec<(&'st
     let passed = [
         ("kafka.properties_file", from_file),
         ("kafka.properties", &kafka.properties),
-        ("kafka.consumer.properties", &kafka.consumer.properties),
-        ("kafka.producer.properties", &kafka.producer.properties),
+        ("kafka.consumer.properties", &kafka.consumer_properties),
+        ("kafka.producer.properties", &kafka.producer_properties),
     ];
     let problem = |(name, value)| property_problem(name, value).map(|found| format!("`{name}`: {}", found.problem));
     let problems = passed
@@ -79,8 +79,8 @@ pub fn settings(deployment: &Deployment, slot: u32) -> Result<Settings, Failure>
     settings.max_poll_interval = kafka.max_poll_interval.into();
     settings.max_record_bytes = u32::try_from(config.output.max_record_bytes.0).unwrap_or(u32::MAX);
     settings.properties = owned(&kafka.shared_properties(&files.properties));
-    settings.consumer_properties = owned(&kafka.consumer.properties);
-    settings.producer_properties = owned(&kafka.producer.properties);
+    settings.consumer_properties = owned(&kafka.consumer_properties);
+    settings.producer_properties = owned(&kafka.producer_properties);
     Ok(settings)
 }
 
@@ -182,7 +182,7 @@ mod tests {
         config.kafka.ca_file = Some(PathBuf::from("ca.pem"));
         config.kafka.group_instance_id = Some("g".to_owned());
         config.kafka.properties.insert("client.rack", "a");
-        config.kafka.producer.properties.insert("linger.ms", "7");
+        config.kafka.producer_properties.insert("linger.ms", "7");
         config.output.max_record_bytes = Bytes(5_000_000);
         let made = settings(&deployment(config), 0).unwrap();
         assert_eq!(made.security_protocol, SecurityProtocol::SaslSsl);
@@ -198,8 +198,8 @@ mod tests {
         let mut kafka = Config::default().kafka;
         kafka.properties.insert("acks", "1");
         kafka.properties.insert("client.rack", "a");
-        kafka.consumer.properties.insert("no.such.name", "hunter2");
-        kafka.producer.properties.insert("transactional.id", "mine");
+        kafka.consumer_properties.insert("no.such.name", "hunter2");
+        kafka.producer_properties.insert("transactional.id", "mine");
         let mut from_file = Properties::default();
         from_file.insert("linger.ms", "soon");
         let problems = property_problems(&kafka, &from_file);

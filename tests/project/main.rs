@@ -2,5 +2,8 @@
 
 mod deploy;
 mod documents;
+mod generated;
+#[path = "../support/golden.rs"]
+mod golden;
 mod release;
 mod tidy;

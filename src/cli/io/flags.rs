@@ -124,9 +124,9 @@ fn renamed(rows: &[Spelled]) -> impl Iterator<Item = (&'static str, &'static str
 
 fn flag(row: &'static Spelled, defaults: &Config) -> Arg {
     let setting = row.setting;
-    let default = setting.shown(defaults).to_string();
-    let help =
-        if default == "\"\"" { setting.help.to_owned() } else { format!("{} [default: {default}]", setting.help) };
+    let shown = setting.shown(defaults).to_string();
+    let default = setting.unset.or((shown != "\"\"").then_some(shown.as_str()));
+    let help = default.map_or(setting.help().to_owned(), |default| format!("{} [default: {default}]", setting.help()));
     let section = if setting.section().is_empty() { "Settings" } else { setting.section() };
     let arg = Arg::new(setting.name).long(row.spelling.as_str()).help(help).help_heading(section);
     let set = if setting.kind == Kind::List { arg.action(ArgAction::Append) } else { arg.action(ArgAction::Set) };
