@@ -18,10 +18,6 @@ macro_rules! labels {
             pub const ALL: &'static [$name] = &[$($name::$variant),+];
             /// The text of each member, in the same order.
             pub const NAMES: &'static [&'static str] = &[$($text),+];
-
-            pub const fn as_str(self) -> &'static str {
-                match self { $($name::$variant => $text),+ }
-            }
         }
     )+ };
 }
