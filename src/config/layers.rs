@@ -1,11 +1,11 @@
-//! Four layers, of which the upper wins: flags, environment, file, defaults.
+//! The four layers of the configuration: flags win over environment over file over defaults.
 //!
-//! Each layer is a list of assignments to rows of [`SETTINGS`]; applying them from the bottom up gives the configuration and,
-//! beside it, where each value comes from. A value that cannot be read leaves what the layer below says, is reported, and
-//! its setting takes no part in later checks: one mistake is one problem.
+//! Each layer is a list of assignments to settings of [`SETTINGS`]; applying them from the bottom up gives the configuration
+//! and the origin of each value. A value that cannot be read is reported and leaves the value of the layer below, and its
+//! setting takes no part in later checks: one mistake is one problem.
 //!
-//! Environment variables have two underscores behind `LIVESESSION` and between sections. One would not do: Kubernetes
-//! sets `LIVESESSION_PORT` and the like in every pod beside a service of that name, and unknown names are errors here.
+//! Environment variables have two underscores after `LIVESESSION` and between sections, not one: Kubernetes sets
+//! `LIVESESSION_PORT` and the like in every pod next to a service of that name, and unknown names are errors here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -23,19 +23,19 @@ use super::settings::new_name;
 
 /// Read if it exists and no other file is named.
 pub const DEFAULT_FILE: &str = "/etc/livesession/livesession.toml";
-/// Names the file, below the flag.
+/// Environment variable that names the file, unless the flag does.
 pub const FILE_VARIABLE: &str = "LIVESESSION_CONFIG";
-/// Begins the name of every setting in the environment.
+/// Prefix of the name of every setting in the environment.
 pub const PREFIX: &str = "LIVESESSION__";
 
-/// What a configuration is made from. Nothing else is looked at.
+/// The sources of a configuration. Nothing else is read.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// The file that a flag names; it must exist.
+    /// File named by a flag; it must exist.
     pub file: Option<PathBuf>,
     /// Read if nothing names a file; need not exist.
     pub default_file: Option<PathBuf>,
-    /// Variables of the environment, ours and others'.
+    /// Environment variables, including those of other programs.
     pub environment: Vec<(OsString, OsString)>,
     /// Flags by name of setting, in the order of the command line; a list may come in parts.
     pub flags: Vec<Flag>,

@@ -1,4 +1,4 @@
-//! The configuration: what can be set, where it was set, and whether it makes sense.
+//! The configuration: settings, the origin of each value, and what must hold between them.
 //!
 //! ```text
 //! defaults ─▶ file ─▶ environment ─▶ flags ─▶ Config + origins ─▶ checks ─▶ Loaded, or all Problems at once

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: all of it at once, each with its origin and its repair.
+//! Problems of a configuration: all of them at once, each with its origin and its repair.
 //!
 //! Problems quote values only of settings that hold no secret, and never a line of a file.
 
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::exit::{Exit, Failure};
 use crate::text;
 
-/// Where the value of a setting comes from.
+/// The origin of a setting's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     Default,
@@ -34,13 +34,13 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One thing that is wrong.
+/// One problem of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The setting to look at first, by its full name; or what stands where a setting should.
     pub setting: String,
     pub origin: Option<Origin>,
-    /// Settings that it was compared with, where somebody has set them.
+    /// Settings that it was compared with, except those at their defaults.
     pub others: Vec<(String, Origin)>,
     pub text: String,
     /// What to do; empty if the text says it.
@@ -65,12 +65,12 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong, at least one.
+/// All problems of a configuration, at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    /// Returns whether nothing but flags is wrong, so that the command line has to be written otherwise.
+    /// Returns whether flags alone are wrong, so that correcting the command line is enough.
     pub fn only_flags(&self) -> bool {
         self.0.iter().all(|problem| {
             let mut set = problem.origin.iter().chain(problem.others.iter().map(|(_, origin)| origin));
@@ -102,7 +102,7 @@ impl From<Problems> for Failure {
 
 /// Returns the known name that was probably meant.
 ///
-/// A name is near if a third of its letters at the most are wrong: farther ones puzzle more than they help.
+/// A name is near if at most a third of its letters are wrong: farther ones puzzle more than they help.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distance = |candidate: &str| strsim::damerau_levenshtein(name, candidate);
     let best = known.into_iter().min_by_key(|candidate| distance(candidate))?;

@@ -1,7 +1,7 @@
 //! Settings of librdkafka that pass through, and the entries of `[[grouping.override]]`: what only a file can hold.
 //!
-//! What holds a secret is masked wherever it is shown. Which names are ours and cannot be set, which librdkafka knows, and
-//! their ranges are the Kafka side's knowledge.
+//! Secrets are masked wherever they are shown. Which names librdkafka knows, their ranges, and which are not to be set by
+//! hand is known to `livesession_kafka`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use toml::{Table, Value};
 use super::problem::nearest;
 use super::value::{Field, Kind};
 
-/// What stands in the place of a secret.
+/// Replacement for a secret.
 pub const MASK: &str = "********";
 
 /// Returns whether the value of a setting of librdkafka is a secret.
@@ -36,7 +36,7 @@ pub fn is_secret(name: &str) -> bool {
     .any(|part| name.contains(part))
 }
 
-/// Settings of librdkafka, by name. Neither `Debug` nor [`Field::shown`] gives a secret away.
+/// Settings of librdkafka, by name. Neither `Debug` nor [`Field::shown`] reveals a secret.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Properties(BTreeMap<String, String>);
 
@@ -106,7 +106,7 @@ fn flatten(prefix: &str, entries: &Table, into: &mut Properties) -> Result<(), S
     Ok(())
 }
 
-/// What is wrong with a file of properties. Quotes no line: it may hold a secret.
+/// A problem of a file of properties. Quotes no line: it may hold a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     #[error("could not read {}", path.display())]

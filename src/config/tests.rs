@@ -1,4 +1,4 @@
-//! The layers and the checks together, and the documents that have to agree with the table of settings.
+//! Layers and checks together, and the meaning of the generated files.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

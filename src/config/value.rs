@@ -15,11 +15,11 @@ use livesession_formats::time::parse_span;
 use livesession_grouping::time::Millis;
 use toml::Value;
 
-/// The kinds of settings, as help texts and completions need to know them.
+/// The kind of a setting, for help texts, completions and the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Text,
-    /// Texts, by commas where there is no list.
+    /// Strings; separated by commas in the environment and in a flag.
     List,
     Duration,
     Size,
@@ -107,7 +107,7 @@ impl Field for Millis {
         parse_span(text).map_err(|problem| format!("cannot read {text:?} as a duration: {problem}"))
     }
 
-    /// Takes no integer but 0: seconds and milliseconds are too easily taken for one another.
+    /// Takes no integer but 0: seconds and milliseconds are too easily confused.
     fn read(value: &Value) -> Result<Millis, String> {
         match value {
             Value::String(text) => parse_span(text).map_err(|problem| format!("cannot read {text:?}: {problem}")),
@@ -231,7 +231,7 @@ impl Field for Vec<String> {
         Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
     }
 
-    /// Takes a text with commas too: everybody writes `brokers = "a:9092,b:9092"` once.
+    /// Takes a string with commas too: `brokers = "a:9092,b:9092"` is a likely mistake.
     fn read(value: &Value) -> Result<Vec<String>, String> {
         match value {
             Value::String(text) => Vec::parse(text),
@@ -285,7 +285,7 @@ macro_rules! choice {
 }
 
 choice! {
-    /// How a log line is written.
+    /// Format of log lines.
     LogFormat {
         /// Text on a terminal, else JSON.
         Auto = "auto",
@@ -295,17 +295,17 @@ choice! {
 }
 
 choice! {
-    /// Which fields of a notification name its stream.
+    /// Fields of a notification that name its stream.
     StreamKey {
-        /// Push domain, push path and stream id: two of a name on different domains are two streams.
+        /// Push domain, push path and stream id: the same id on two domains names two streams.
         Full = "app/appname/stream_id",
-        /// The stream id alone, for topics whose push events carry fields that the recordings lack.
+        /// The stream id alone, for topics whose push events and recordings have nothing else in common.
         StreamId = "stream_id",
     }
 }
 
 choice! {
-    /// Where a partition without a committed offset begins.
+    /// Where to start reading a partition that has no committed offset.
     Start {
         Earliest = "earliest",
         Latest = "latest",
@@ -313,7 +313,7 @@ choice! {
 }
 
 choice! {
-    /// How brokers are talked to.
+    /// Encryption and login of connections to brokers.
     SecurityProtocol {
         Plaintext = "plaintext",
         Ssl = "ssl",
@@ -323,7 +323,7 @@ choice! {
 }
 
 choice! {
-    /// How a client proves who it is.
+    /// SASL mechanism of a login.
     SaslMechanism {
         Plain = "PLAIN",
         ScramSha256 = "SCRAM-SHA-256",
