@@ -36,7 +36,7 @@ impl Thread {
                 if !matches!(end, End::Stop(Failure::Away { .. })) {
                     self.health.set_open(false);
                 }
-                Ended { verdict: verdict(end), worked }
+                Box::new(Ended { verdict: verdict(end), worked })
             })
         });
         ended.inspect_err(|failure| error!(error = %chain(failure), "indexer stopped"))

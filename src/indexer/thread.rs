@@ -64,7 +64,7 @@ impl Thread {
             }
             warn!(error = %chain(&source), "index did not take a transaction, trying again");
             failed_before = true;
-            supervisor.wait(backoff.next());
+            supervisor.wait(backoff.next_pause());
         }
     }
 

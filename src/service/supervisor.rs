@@ -71,7 +71,7 @@ impl Default for Backoff {
 
 impl Backoff {
     /// Returns the next pause.
-    pub fn next(&mut self) -> Duration {
+    pub fn next_pause(&mut self) -> Duration {
         let pause = self.0;
         self.0 = (pause * 2).min(BACKOFF.1);
         pause
@@ -117,7 +117,7 @@ impl History {
             }
             Verdict::GiveUp(failure) => return Err(failure),
         }
-        Ok(self.backoff.next())
+        Ok(self.backoff.next_pause())
     }
 }
 
@@ -138,13 +138,13 @@ impl Supervisor<'_> {
     pub fn run<F: Error + 'static>(
         &self,
         messages: Messages,
-        mut run: impl FnMut() -> Result<(), Ended<F>>,
+        mut run: impl FnMut() -> Result<(), Box<Ended<F>>>,
     ) -> Result<(), F> {
         let mut history = History::default();
         while !self.is_stopping() {
             (self.alive)();
             let Err(ended) = run() else { return Ok(()) };
-            let pause = history.next(ended, clock::instant(), messages)?;
+            let pause = history.next(*ended, clock::instant(), messages)?;
             self.wait(pause);
         }
         Ok(())
@@ -241,16 +241,16 @@ mod tests {
         let mut runs = 0;
         let ended: Result<(), Failure> = supervisor.run(MESSAGES, || {
             runs += 1;
-            if runs == 2 { Ok(()) } else { Err(unanswered(false)) }
+            if runs == 2 { Ok(()) } else { Err(Box::new(unanswered(false))) }
         });
         assert_eq!((ended, runs), (Ok(()), 2));
         assert!(alive.get() > 2, "a pause reports that the loop is alive");
         let ended = supervisor.run(MESSAGES, || {
             stop.store(true, Ordering::Relaxed);
-            Err(unanswered(false))
+            Err(Box::new(unanswered(false)))
         });
         assert_eq!(ended, Ok(()));
-        let refused = supervisor.run(MESSAGES, || Err(unanswered(false)));
+        let refused = supervisor.run(MESSAGES, || Err(Box::new(unanswered(false))));
         assert_eq!(refused, Ok(()), "nothing runs while the process stops");
     }
 }

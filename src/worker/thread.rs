@@ -62,9 +62,9 @@ impl Thread {
     }
 
     /// Lives once: from connecting to the end of the client.
-    fn live(&self, supervisor: &Supervisor<'_>, origin: Instant) -> Result<(), Ended<Failure>> {
+    fn live(&self, supervisor: &Supervisor<'_>, origin: Instant) -> Result<(), Box<Ended<Failure>>> {
         let topics = &self.settings.topics;
-        let unconnected = |failure: Failure| Ended { verdict: verdict(failure), worked: false };
+        let unconnected = |failure: Failure| Box::new(Ended { verdict: verdict(failure), worked: false });
         let client = Client::connect(&self.kafka, &topics.input, &topics.changelog, CONNECT)
             .map_err(|error| unconnected(error.into()))?;
         let mut worker = Worker::new(&client, Arc::clone(&self.settings), Arc::clone(&self.metrics));
@@ -90,7 +90,7 @@ impl Thread {
         if ended.is_ok() {
             info!("worker stopped; open sessions stay open");
         }
-        ended.map_err(|failure| Ended { verdict: verdict(failure), worked })
+        ended.map_err(|failure| Box::new(Ended { verdict: verdict(failure), worked }))
     }
 }
 
