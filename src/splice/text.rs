@@ -6,35 +6,41 @@
 //!
 //! | form | takes | does not take |
 //! | --- | --- | --- |
-//! | ffconcat | `http` and `https` URLs, cuts, gaps kept or closed | files that differ in codecs |
+//! | ffconcat | addresses, cuts, gaps kept or closed | files that differ in codecs |
 //! | edit-request | VOD file ids, cuts | gaps kept; files that have no VOD file id |
-//! | m3u8 | `http` and `https` URLs | cuts, gaps kept, files that are playlists themselves |
+//! | m3u8 | addresses of ts, aac and mp3 files | cuts, gaps kept, mp4, flv, files that are playlists themselves |
 //!
-//! # Trust
-//!
-//! URLs come from notifications, and ffmpeg opens what a plan names, local files and devices included. So a URL goes into a
-//! plan only if it is `http` or `https` and has no character that could end its line or its quotes.
+//! A file whose address cannot be named is left out, and the plan says so; what an address may be is in [`super::address`].
 
 use serde::Serialize;
 
-use super::{Item, Plan, Seam};
-use livesession_grouping::Status;
+use super::address::{self, Address, Fault};
+use super::notes::{notes, notes_for};
+use super::{Item, Plan, Seam, Why};
+use livesession_formats::session::record::Segment;
 use livesession_grouping::time::Millis;
 
 /// Why a plan cannot be written in the form asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    #[error("file {file_id} has no URL: use edit-request, which takes file ids")]
-    NoUrl { file_id: String },
-
-    #[error("the URL of file {file_id} is not a plain http or https URL")]
-    UnusableUrl { file_id: String },
+    #[error(
+        "{form} can name no file of rendition {rendition}, as of file {file_id}: {fault}; edit-request takes file ids"
+    )]
+    NoAddress { form: &'static str, rendition: usize, file_id: String, fault: Fault },
 
     #[error("file {file_id} has no VOD file id ({why}): use ffconcat, or a service that takes URLs")]
     NoVodFileId { file_id: String, why: &'static str },
 
     #[error("the files of an hls rendition are playlists, which a playlist cannot list: use ffconcat")]
     PlaylistOfPlaylists,
+
+    #[error(
+        "a playlist takes MP4 files only if they are fragmented, which no notification says: use ffconcat or edit-request"
+    )]
+    Mp4InPlaylist,
+
+    #[error("a playlist takes ts, aac and mp3 files, and these are {format}: use ffconcat or edit-request")]
+    NotInPlaylist { format: String },
 
     #[error("{form} cannot keep gaps: use ffconcat, or ComposeMedia with empty track items")]
     CannotKeepGaps { form: &'static str },
@@ -85,54 +91,87 @@ impl Form {
         }
     }
 
-    /// Writes the plan.
+    /// Returns the plan of the files that this form can name.
+    pub fn narrow<'a>(self, plan: &Plan<'a>) -> Plan<'a> {
+        match self {
+            Form::Ffconcat | Form::M3u8 => plan.addressable(),
+            Form::EditRequest => plan.clone(),
+        }
+    }
+
+    /// Writes the plan of the files that this form can name.
     ///
     /// # Errors
     ///
-    /// [`Error`] if the tool could not do what the plan says; nothing is left out silently.
+    /// [`Error`] if the tool could not do what the plan says.
     pub fn write(self, plan: &Plan<'_>, gaps: Gaps) -> Result<String, Error> {
         if plan.items.is_empty() {
             return Err(Error::Nothing { rendition: plan.rendition });
+        }
+        if self == Form::M3u8 {
+            is_in_playlist(plan)?;
+        }
+        let plan = self.narrow(plan);
+        if plan.items.is_empty() {
+            return Err(self.nothing(&plan));
         }
         if gaps == Gaps::Keep && self != Form::Ffconcat && plan.has_gaps() {
             return Err(Error::CannotKeepGaps { form: self.as_str() });
         }
         match self {
-            Form::Ffconcat => ffconcat(plan, gaps),
-            Form::EditRequest => edit_request(plan),
-            Form::M3u8 => m3u8(plan),
+            Form::Ffconcat => Ok(super::ffconcat::script(&plan, gaps, &self.addresses(&plan)?)),
+            Form::EditRequest => edit_request(&plan),
+            Form::M3u8 => Ok(m3u8(&plan, &self.addresses(&plan)?)),
         }
+    }
+
+    /// Returns the address of each file of the plan.
+    fn addresses(self, plan: &Plan<'_>) -> Result<Vec<Address>, Error> {
+        let address = |item: &Item<'_>| {
+            address::read(item.segment.url.as_deref(), plan.addresses)
+                .map_err(|fault| self.no_address(plan, item.segment, fault))
+        };
+        plan.items.iter().map(address).collect()
+    }
+
+    fn nothing(self, plan: &Plan<'_>) -> Error {
+        let refused = plan.left_out.iter().find_map(|(segment, why)| match why {
+            Why::Address(fault) => Some((segment, *fault)),
+            Why::Covered | Why::Empty => None,
+        });
+        match refused {
+            None => Error::Nothing { rendition: plan.rendition },
+            Some((segment, fault)) => self.no_address(plan, segment, fault),
+        }
+    }
+
+    fn no_address(self, plan: &Plan<'_>, segment: &Segment, fault: Fault) -> Error {
+        let file_id = segment.file_id.escape_debug().to_string();
+        Error::NoAddress { form: self.as_str(), rendition: plan.rendition, file_id, fault }
     }
 }
 
-/// Writes a script for ffmpeg's concat demuxer.
+/// Says whether a media playlist can hold the files of the rendition. Source: RFC 8216 section 3.
 ///
-/// To keep gaps every file but the last is given the time until the next one as its duration, so that also a file with less media
-/// than its interval leaves the next one in its place.
-fn ffconcat(plan: &Plan<'_>, gaps: Gaps) -> Result<String, Error> {
-    let mut text = String::from("ffconcat version 1.0\n");
-    text.push_str(&format!("# {}\n", title(plan)));
-    text.push_str(
-        "# ffmpeg -f concat -safe 0 -protocol_whitelist file,http,https,tcp,tls,crypto -i PLAN -c copy OUT\n",
-    );
-    for (item, next) in plan.items.iter().zip(plan.items.iter().skip(1).map(Some).chain([None])) {
-        let url = plain_url(item)?;
-        match item.before {
-            Seam::First | Seam::Joined => {}
-            Seam::Gap(length) => text.push_str(&format!("# gap of {} s\n", seconds(length))),
-            Seam::Overlap(length) => text.push_str(&format!("# overlap of {} s, cut off\n", seconds(length))),
-        }
-        // plain_url lets no quote through; were one in it, this is how ffconcat takes it.
-        text.push_str(&format!("file '{}'\n", url.replace('\'', r"'\''")));
-        if item.inpoint() > Millis::ZERO {
-            text.push_str(&format!("inpoint {}\n", seconds(item.inpoint())));
-        }
-        if let (Gaps::Keep, Some(next)) = (gaps, next) {
-            let until_next = next.shown_from().since(item.shown_from());
-            text.push_str(&format!("duration {}\n", seconds(until_next)));
-        }
+/// # Errors
+///
+/// [`Error`] that names the form to use instead.
+pub fn is_in_playlist(plan: &Plan<'_>) -> Result<(), Error> {
+    if plan.is_format("ts") || is_packed_audio(plan) {
+        Ok(())
+    } else if plan.is_format("hls") {
+        Err(Error::PlaylistOfPlaylists)
+    } else if plan.is_format("mp4") {
+        Err(Error::Mp4InPlaylist)
+    } else {
+        let format = plan.kind.format.as_ref().map(|format| format.escape_debug().to_string());
+        Err(Error::NotInPlaylist { format: format.unwrap_or_else(|| "of unknown format".to_owned()) })
     }
-    Ok(text)
+}
+
+/// Returns whether the files are bare packets of sound, without times and without a length.
+pub fn is_packed_audio(plan: &Plan<'_>) -> bool {
+    plan.is_format("aac") || plan.is_format("mp3")
 }
 
 /// The body of VOD `EditMedia`. Source: VOD API, `EditMedia`; an end of 0 is the end of the file.
@@ -158,8 +197,8 @@ fn edit_request(plan: &Plan<'_>) -> Result<String, Error> {
     for item in &plan.items {
         file_infos.push(FileInfo {
             file_id: vod_file_id(item)?,
-            start_time_offset: item.inpoint().as_ms() as f64 / 1_000.0,
-            end_time_offset: 0.0,
+            start_time_offset: 0.0,
+            end_time_offset: item.outpoint.map_or(0.0, |outpoint| outpoint.as_ms() as f64 / 1_000.0),
         });
     }
     let session = plan.session;
@@ -174,33 +213,36 @@ fn edit_request(plan: &Plan<'_>) -> Result<String, Error> {
 
 /// Writes a playlist whose entries are whole files.
 ///
-/// A player shows where it is by `EXT-X-PROGRAM-DATE-TIME`, which keeps the gaps although playing does not.
-fn m3u8(plan: &Plan<'_>) -> Result<String, Error> {
-    if plan.kind.format.as_deref() == Some("hls") {
-        return Err(Error::PlaylistOfPlaylists);
-    }
-    let media = |item: &Item<'_>| {
-        item.segment.media_ms.and_then(Millis::from_ms).unwrap_or(item.segment.end.since(item.segment.start))
-    };
-    let longest = plan.items.iter().map(media).max().unwrap_or_default();
+/// A player shows where it is by `EXT-X-PROGRAM-DATE-TIME`, which keeps the gaps although playing does not. Paths are as the
+/// file system knows them: what opens a playlist of paths is ffmpeg, or a player built on it, and it decodes nothing.
+fn m3u8(plan: &Plan<'_>, addresses: &[Address]) -> String {
+    let longest = plan.items.iter().map(Item::length).max().unwrap_or_default();
     let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:3\n");
     text.push_str(&format!("## {}\n", title(plan)));
+    text.push_str(&format!(
+        "## ffmpeg -protocol_whitelist {PROTOCOLS} -allowed_extensions ALL -i PLAN.m3u8 -c copy OUT.mkv\n"
+    ));
+    for note in notes_for(plan, Form::M3u8) {
+        text.push_str(&format!("## note: {note}\n"));
+    }
     text.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n");
     text.push_str(&format!("#EXT-X-TARGETDURATION:{}\n", (longest.as_ms() + 999) / 1_000));
-    for (index, item) in plan.items.iter().enumerate() {
-        let url = plain_url(item)?;
+    for (index, (item, address)) in plan.items.iter().zip(addresses).enumerate() {
         if index > 0 {
             text.push_str("#EXT-X-DISCONTINUITY\n");
         }
         if let Seam::Overlap(length) = item.before {
             text.push_str(&format!("## overlap of {} s, shown twice\n", seconds(length)));
         }
-        text.push_str(&format!("#EXT-X-PROGRAM-DATE-TIME:{}\n", item.segment.start));
-        text.push_str(&format!("#EXTINF:{},\n{url}\n", seconds(media(item))));
+        text.push_str(&format!("#EXT-X-PROGRAM-DATE-TIME:{}\n", item.from));
+        text.push_str(&format!("#EXTINF:{},\n{}\n", seconds(item.length()), address.as_str()));
     }
     text.push_str("#EXT-X-ENDLIST\n");
-    Ok(text)
+    text
 }
+
+/// What a plan may open besides itself; `data` for a script within a script.
+pub const PROTOCOLS: &str = "file,http,https,tcp,tls,crypto,data";
 
 /// A plan as JSON, for programs that splice in their own way.
 #[derive(Debug, Serialize)]
@@ -223,11 +265,14 @@ struct ItemJson<'a> {
     url: Option<&'a str>,
     start: String,
     end: String,
+    /// How long the film shows the file.
     duration_ms: i64,
     media_ms: Option<i64>,
     before: &'static str,
     before_ms: i64,
+    /// Always 0: a beginning is never cut. Readers that take both ends find both.
     inpoint_ms: i64,
+    outpoint_ms: Option<i64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -268,44 +313,20 @@ fn item_json<'a>(item: &Item<'a>) -> ItemJson<'a> {
         url: segment.url.as_deref(),
         start: segment.start.to_string(),
         end: segment.end.to_string(),
-        duration_ms: segment.duration_ms,
+        duration_ms: item.until().since(item.from).as_ms(),
         media_ms: segment.media_ms,
         before: item.before.as_str(),
         before_ms: item.before.length().as_ms(),
-        inpoint_ms: item.inpoint().as_ms(),
+        inpoint_ms: 0,
+        outpoint_ms: item.outpoint.map(Millis::as_ms),
     }
-}
-
-/// Returns what a person should know before carrying out the plan.
-pub fn notes(plan: &Plan<'_>) -> Vec<String> {
-    let mut notes = Vec::new();
-    let count = plan.items.len();
-    if plan.has_cuts() {
-        notes.push(
-            "overlaps are cut by wall-clock time; a file with less media than its interval may lose too much"
-                .to_owned(),
-        );
-        notes.push("m3u8 cannot cut: overlaps are shown twice there".to_owned());
-    }
-    if plan.items.iter().any(|item| vod_file_id(item).is_err()) {
-        notes.push("VOD EditMedia and FastEditMedia need VOD file ids, which not all files have".to_owned());
-    }
-    for (limit, tool) in [(100, "VOD FastEditMedia"), (500, "VOD ComposeMedia")] {
-        if count > limit {
-            notes.push(format!("{count} files are more than the {limit} that {tool} takes"));
-        }
-    }
-    if plan.session.status == Status::Open {
-        notes.push("the session is still open: a later plan will have more files".to_owned());
-    }
-    notes
 }
 
 /// Returns the line that names the plan.
 ///
 /// Formats and templates are free text from notifications: written with their control characters escaped, they cannot
 /// begin a line of their own.
-fn title(plan: &Plan<'_>) -> String {
+pub fn title(plan: &Plan<'_>) -> String {
     let session = plan.session;
     let name =
         |text: &Option<String>| text.as_ref().map_or("unknown".to_owned(), |text| text.escape_debug().to_string());
@@ -324,20 +345,8 @@ fn title(plan: &Plan<'_>) -> String {
     )
 }
 
-/// Returns the URL of a file if nothing but a file can be meant by it.
-fn plain_url<'a>(item: &Item<'a>) -> Result<&'a str, Error> {
-    let segment = item.segment;
-    let Some(url) = segment.url.as_deref() else {
-        return Err(Error::NoUrl { file_id: segment.file_id.clone() });
-    };
-    let lower = url.get(..8).unwrap_or(url).to_ascii_lowercase();
-    let is_http = lower.starts_with("http://") || lower.starts_with("https://");
-    let is_plain = !url.contains(|c: char| c.is_control() || c.is_whitespace() || matches!(c, '\'' | '"' | '\\'));
-    if is_http && is_plain { Ok(url) } else { Err(Error::UnusableUrl { file_id: segment.file_id.clone() }) }
-}
-
 /// Returns the file id if VOD would know it.
-fn vod_file_id<'a>(item: &Item<'a>) -> Result<&'a str, Error> {
+pub fn vod_file_id<'a>(item: &Item<'a>) -> Result<&'a str, Error> {
     let segment = item.segment;
     let refuse = |why| Err(Error::NoVodFileId { file_id: segment.file_id.clone(), why });
     if segment.anomalies.iter().any(|name| name == "url_as_id") {
@@ -356,7 +365,7 @@ fn vod_file_id<'a>(item: &Item<'a>) -> Result<&'a str, Error> {
 }
 
 /// Writes seconds with three decimals, exactly.
-fn seconds(span: Millis) -> String {
+pub fn seconds(span: Millis) -> String {
     format!("{}.{:03}", span.as_ms() / 1_000, span.as_ms() % 1_000)
 }
 

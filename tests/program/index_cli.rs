@@ -217,7 +217,11 @@ fn splice_is_of_one_rendition_and_says_which_there_are() {
             1,
             "was withdrawn, its files are in 00000000-0000-5000-8000-000000000001",
         ),
-        (["sessions", "splice", ID[3], "--as", "ffconcat"], 1, "not a plain http or https URL"),
+        (
+            ["sessions", "splice", ID[3], "--as", "ffconcat"],
+            1,
+            "not an http or https address but a path, which --local-files allows; edit-request takes file ids",
+        ),
         (["sessions", "splice", ID[0], "--as", "zip"], 2, "possible values"),
     ] {
         let output = fixture.run(&arguments);

@@ -8,6 +8,8 @@ use crate::cli::io::output::{Output, tell};
 use crate::cli::io::table::{Form, IndexFile, Rows, Style, json_line};
 use crate::clock;
 use crate::exit::{Exit, Failure};
+use crate::splice::address::Addresses;
+use crate::splice::notes::notes_for;
 use crate::splice::text::{self, Gaps};
 use crate::splice::{Plan, text::Form as PlanForm};
 use crate::text::length;
@@ -71,7 +73,7 @@ struct List {
 struct Splice {
     /// Session id
     id: String,
-    /// Form of the plan: a script for ffmpeg, the body of a VOD EditMedia request, a playlist, or JSON
+    /// Form of the plan: a script for ffmpeg, the body of a VOD EditMedia request, a playlist of ts, aac or mp3 files, or JSON
     #[arg(long = "as", value_parser = ["ffconcat", "edit-request", "m3u8", "json"], default_value = "json")]
     form: String,
     /// Number of the rendition in the session, from 0; needed if there are several
@@ -80,6 +82,9 @@ struct Splice {
     /// What to do with silences between files
     #[arg(long, value_parser = ["close", "keep"], default_value = "close")]
     gaps: String,
+    /// Also names files by path and file: address, which ffmpeg opens on this machine; else only http and https
+    #[arg(long)]
+    local_files: bool,
     #[command(flatten)]
     index: IndexFile,
 }
@@ -283,10 +288,13 @@ fn splice(args: &Splice, out: &mut Output) -> Result<Exit, Failure> {
             format!("session {} was withdrawn, its files are in {survivor}", record.session_id),
         ));
     }
-    let plans = match args.rendition {
+    let mut plans = match args.rendition {
         Some(number) => vec![Plan::new(&record, number).ok_or_else(|| no_rendition(&record, number))?],
         None => Plan::all(&record),
     };
+    if args.local_files {
+        plans.iter_mut().for_each(|plan| plan.addresses = Addresses::WebAndLocal);
+    }
     let Some(form) = PlanForm::parse(&args.form) else {
         for plan in &plans {
             out.line(&text::json(plan))?;
@@ -308,7 +316,7 @@ fn splice(args: &Splice, out: &mut Output) -> Result<Exit, Failure> {
         out.line("")?;
     }
     out.flush()?;
-    for note in text::notes(plan) {
+    for note in notes_for(&form.narrow(plan), form) {
         tell(&format!("note: {note}"));
     }
     Ok(Exit::Ok)

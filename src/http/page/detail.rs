@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::html::{self, escape, file_link, length, session_path, stream_path, time};
 use super::timeline::{self, Bar, Row, Window};
-use crate::splice::text::{self, Form, Gaps};
+use crate::splice::notes::notes;
+use crate::splice::text::{Form, Gaps};
 use crate::splice::{Plan, Seam};
 use crate::text::count;
 use livesession_formats::named::Named;
@@ -129,7 +130,7 @@ fn splice(session: &SessionRecord, plans: &[Plan<'_>], id: &str) -> String {
                 }
             }
         }
-        for note in text::notes(plan) {
+        for note in notes(plan) {
             out.push_str(&format!("<br><span class=\"note\">Note: {}.</span>", escape(&note)));
         }
         out.push_str("</li>\n");
@@ -182,12 +183,15 @@ fn places<'a>(plans: &[Plan<'a>]) -> BTreeMap<*const livesession_formats::sessio
     let mut places = BTreeMap::new();
     for plan in plans {
         for item in &plan.items {
-            let place = match item.before {
+            let mut place = match item.before {
                 Seam::First => "first".to_owned(),
                 Seam::Joined => "joins".to_owned(),
                 Seam::Gap(gap) => format!("after a gap of {}", length(gap.as_ms())),
-                Seam::Overlap(overlap) => format!("without its first {}", length(overlap.as_ms())),
+                Seam::Overlap(overlap) => format!("after an overlap of {}", length(overlap.as_ms())),
             };
+            if item.outpoint.is_some() {
+                place.push_str(&format!(", without its last {}", length(item.cut().as_ms())));
+            }
             places.insert(std::ptr::from_ref(item.segment), place);
         }
         for (segment, why) in &plan.left_out {

@@ -7,7 +7,7 @@ use livesession::http::api::problem::Kind;
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Value, json};
 
-use crate::http::support::{Answer, Server, id, session, withdrawn};
+use crate::http::support::{Answer, Server, id, session, with_format, withdrawn};
 
 fn schemas() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")
@@ -127,7 +127,7 @@ fn every_route_answers_as_described() {
         "openapi",
         &[
             session(1, "room-7", &[(0, 600), (660, 1_200)]),
-            session(2, "room-7", &[(4_000, 4_100)]),
+            with_format(session(2, "room-7", &[(4_000, 4_100), (4_160, 4_200)]), "ts"),
             withdrawn(session(3, "room-8", &[(0, 10)]), 1),
         ],
     );
@@ -139,7 +139,7 @@ fn every_route_answers_as_described() {
     let of_streams = server.get("/api/v1/streams?limit=1").json()["next"].as_str().unwrap().to_owned();
     let cursor = server.get("/api/v1/sessions?limit=1").json()["next"].as_str().unwrap().to_owned();
     let token = server.get("/api/v1/changes").json()["next"].as_str().unwrap().to_owned();
-    let (one, gone, unknown) = (id(1), id(3), id(9));
+    let (one, two, gone, unknown) = (id(1), id(2), id(3), id(9));
 
     // Path as described, request as sent, status; from the server with an index.
     let requests: Vec<(&str, String, u16)> = vec![
@@ -160,8 +160,9 @@ fn every_route_answers_as_described() {
         ("/api/v1/sessions/{id}/splice", format!("/api/v1/sessions/{one}/splice"), 200),
         ("/api/v1/sessions/{id}/splice", format!("/api/v1/sessions/{one}/splice?as=ffconcat&gaps=keep"), 200),
         ("/api/v1/sessions/{id}/splice", format!("/api/v1/sessions/{one}/splice?as=edit-request"), 200),
-        ("/api/v1/sessions/{id}/splice", format!("/api/v1/sessions/{one}/splice?as=m3u8"), 200),
-        ("/api/v1/sessions/{id}/splice", format!("/api/v1/sessions/{one}/splice?as=m3u8&gaps=keep"), 400),
+        ("/api/v1/sessions/{id}/splice", format!("/api/v1/sessions/{two}/splice?as=m3u8"), 200),
+        ("/api/v1/sessions/{id}/splice", format!("/api/v1/sessions/{one}/splice?as=m3u8"), 400),
+        ("/api/v1/sessions/{id}/splice", format!("/api/v1/sessions/{two}/splice?as=m3u8&gaps=keep"), 400),
         ("/api/v1/sessions/{id}/splice", format!("/api/v1/sessions/{gone}/splice"), 404),
         ("/api/v1/recordings/{file_id}", "/api/v1/recordings/1-0".into(), 200),
         ("/api/v1/recordings/{file_id}", "/api/v1/recordings/1-0?x=1".into(), 400),

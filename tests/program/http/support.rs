@@ -194,6 +194,17 @@ pub fn session(number: u32, stream_id: &str, files: &[(i64, i64)]) -> SessionRec
     decode(record.to_string().as_bytes()).unwrap()
 }
 
+/// Returns the same session of files of another format.
+pub fn with_format(mut record: SessionRecord, format: &str) -> SessionRecord {
+    for rendition in &mut record.renditions {
+        rendition.format = Some(format.to_owned());
+    }
+    for segment in &mut record.segments {
+        segment.format = Some(format.to_owned());
+    }
+    record
+}
+
 /// Returns the same session as withdrawn into another.
 pub fn withdrawn(mut record: SessionRecord, into: u32) -> SessionRecord {
     let mut value = serde_json::to_value(&record).unwrap();
