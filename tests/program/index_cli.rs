@@ -1,4 +1,4 @@
-//! The commands that ask the index, as a user runs them: the program, its output, its exit code.
+//! The commands that query the index, as a user runs them: the program, its output, its exit code.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

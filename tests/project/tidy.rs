@@ -1,4 +1,4 @@
-//! The layout shows the design: what may know what, how long a file may be, which words mean what.
+//! Rules of the layout: allowed imports, lengths of files, one word for each idea.
 //!
 //! Each rule has its reason beside it, and says where it was broken. What the compiler can enforce is in `clippy.toml`.
 

@@ -1,4 +1,4 @@
-//! What is one session, drawn (rules: merge, bridge).
+//! Timelines: merging and bridging, drawn (rules: merge, bridge).
 //!
 //! A column is 1 ms, letters are files and arrive in the order of the alphabet; `|` begins another row, for files of the
 //! same minutes. The answer stands beside the question: each session covers its time and is named by its seed.

@@ -1,4 +1,4 @@
-//! Records that nobody would think of.
+//! Generated session records: random publications, encoded, validated and read again.
 
 use std::collections::BTreeSet;
 

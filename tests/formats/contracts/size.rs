@@ -1,4 +1,4 @@
-//! How large a session record can get.
+//! The size of the largest session record.
 
 use livesession_formats::session::{Source, encode, headers, worst_case_bytes};
 use livesession_grouping::time::Timestamp;

@@ -1,4 +1,4 @@
-//! Configuration files and properties files. Promise: problems are told, each with where it is, and never a secret.
+//! Configuration files and properties files. Promise: every problem is reported with its place, and never with a secret.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! Everything that reads bytes from outside, fed with damaged input: nothing panics, the same bytes get the same answer,
-//! and what is accepted keeps a promise that is named at each target.
+//! Readers of bytes from outside, fed with damaged input: no panic, the same result for the same bytes, and for accepted
+//! input a promise that each target names.
 //!
 //! A bounded run from a fixed seed is part of the tests. A longer one, and another:
 //!

@@ -1,4 +1,4 @@
-//! Questions about the grouping: `--explain`, `--what-if`.
+//! Analyses of the grouping: `--explain`, `--what-if`.
 
 use super::support::{run_with, segment};
 

@@ -1,4 +1,4 @@
-//! Input that is wrong: what is said, how the command ends, and what has been done all the same.
+//! Invalid input: the messages, the exit code, and the output that is written all the same.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;

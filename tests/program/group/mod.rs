@@ -1,4 +1,4 @@
-//! `livesession group`, as somebody at a shell sees it: the binary, its output, its exit codes.
+//! `livesession group` at a shell: the binary, its output, its exit codes.
 
 pub mod answers;
 pub mod bad_input;

@@ -1,4 +1,4 @@
-//! What somebody sees who waits for long input: a bar on a terminal, nothing of it in a file.
+//! The progress of long input: a bar on a terminal, nothing in a file.
 
 use std::fs::File;
 use std::io::{Read, Write};

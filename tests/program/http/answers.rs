@@ -1,4 +1,4 @@
-//! What the answers contain.
+//! Contents of the API responses.
 
 use crate::http::support::{Answer, Server, id, session, time, withdrawn};
 use livesession_formats::time::parse_timestamp;

@@ -1,4 +1,4 @@
-//! How long a connection may be silent, slow or open, and what becomes of it then.
+//! Time limits of connections that are silent, slow or open for long.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;

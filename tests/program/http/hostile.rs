@@ -1,4 +1,4 @@
-//! Everything that a parameter can be, in every parameter: the right status, no panic, nothing executed.
+//! Hostile values in every parameter: the right status, no panic, nothing executed.
 
 use crate::http::support::{Answer, Server, id, session};
 

@@ -1,6 +1,6 @@
-//! The indexer on a disk that does not do what it should, and on a file that is not what it should be.
+//! The indexer on a failing disk, and on a damaged or foreign file.
 //!
-//! Each time the message says what to do, nothing is lost, and once it is done the indexer goes on to where the topic is.
+//! Each time the message says what to do, nothing is lost, and after the repair the indexer catches up with the topic.
 
 use std::ffi::CString;
 use std::fs::{self, File};

@@ -1,4 +1,4 @@
-//! The index against a topic that is not what it was, and the commands that look at both; `sessions open` at the end.
+//! The index against a topic that was recreated or cut, and the commands that compare the two. Also `sessions open`.
 
 use livesession_grouping::time::Timestamp;
 use rdkafka::admin::{AdminClient, AdminOptions};

@@ -1,5 +1,5 @@
-//! Inputs that nobody wishes for: null values, transactions that were aborted or never end, records larger than what the
-//! dead-letter topic takes.
+//! Awkward inputs: null values, transactions that were aborted or never end, records that are too large for the
+//! dead-letter topic.
 
 use std::time::Duration;
 

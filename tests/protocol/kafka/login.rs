@@ -1,5 +1,5 @@
-//! `livesession run` on a broker that asks who it is: with certificates, with passwords from files, and with permissions
-//! that are missing, one after the other.
+//! `livesession run` on a broker that requires a login: certificates, passwords from files, and missing permissions, one
+//! after the other.
 
 use std::fs;
 use std::time::Duration;

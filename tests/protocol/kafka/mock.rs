@@ -1,4 +1,4 @@
-//! The error state machine against librdkafka's mock: every call, every kind of answer, what the worker is told to do.
+//! The error state machine against librdkafka's mock: every call, every kind of response, the action expected of the worker.
 //!
 //! The mock answers a request with whatever code it is told. It fences nobody, hides nothing and stores no transactional
 //! offset, so nothing here says that exactly once holds: that is for the real broker.

@@ -1,4 +1,4 @@
-//! `livesession config check --online`: everything that only a broker can tell, in one run.
+//! `livesession config check --online`: every check that needs a broker, in one run.
 
 use livesession_kafka::admin::{Creation, NewTopicSettings};
 use rdkafka::config::ClientConfig;

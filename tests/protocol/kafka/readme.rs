@@ -1,4 +1,4 @@
-//! What the README says to type, as it stands there, where it takes a broker: from making the topics to asking what is open.
+//! The commands of the README that need a broker, run as written: from creating the topics to listing open sessions.
 //!
 //! The rest is in `tests/project/documents.rs`.
 

@@ -1,6 +1,6 @@
-//! When `livesession run` does not run, or not on: the exit code that a supervisor acts upon, and the words that a person
-//! needs. Kafka that is away may come back (69); a configuration has to be changed (78); a state that does not fit the
-//! input must not be written on (70).
+//! Refusals of `livesession run`: the exit code for the supervisor, and the message for the operator. Kafka may become
+//! available again (69); a configuration has to be changed (78); a state that does not match the input must not be written
+//! to (70).
 
 use std::process::Command;
 use std::time::Duration;

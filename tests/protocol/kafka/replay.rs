@@ -1,4 +1,4 @@
-//! `kafka::replay`: two that use one transactional id, whichever way the first one finds out.
+//! `kafka::replay`: two replays with one transactional id, for each way in which the first can notice.
 
 use livesession_kafka::replay::{Error, Replay};
 use livesession_kafka::settings::Settings;

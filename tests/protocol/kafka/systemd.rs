@@ -1,4 +1,4 @@
-//! What `livesession run` tells systemd: when it is ready, that it is alive, that it stops.
+//! Notifications of `livesession run` to systemd: ready, alive, stopping.
 
 use std::os::unix::net::UnixDatagram;
 

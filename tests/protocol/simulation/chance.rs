@@ -1,4 +1,4 @@
-//! All that is random in a simulated world, from one number.
+//! The random choices of a simulated world, all from one seed.
 
 use std::cell::Cell;
 

@@ -1,4 +1,4 @@
-//! What must be true of a world in the end.
+//! The checker: the properties of every world at its end.
 //!
 //! Knows what was written to the input and what a reader of committed records finds elsewhere; nothing of what the workers
 //! did. The accepted set follows from input and dead letters; grouping it is sort and sweep, which it shares with the

@@ -1,4 +1,4 @@
-//! What can go wrong, how often, and which protections can be taken away to see whether anybody notices.
+//! Faults of a simulated world, with their rates, and the protections that a negative control removes.
 
 /// Something that goes wrong between a worker and the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What the program should have done, worked out the slow way.
+//! The oracle: the expected result of every input, computed the slow way.
 //!
 //! Nothing here is shared with `src/`: not the grouping, not the names of sessions, not even the type of a time. Times are
 //! plain milliseconds, a session is a list of segments, and each answer is computed again from the whole input. Two parts:

@@ -1,4 +1,4 @@
-//! Permissions on a broker that asks for them. rdkafka cannot grant any, so librdkafka is asked itself.
+//! Permissions on a broker with an authorizer. rdkafka cannot grant any, so this calls librdkafka itself.
 
 use std::ffi::CString;
 use std::ptr;

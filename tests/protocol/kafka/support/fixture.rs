@@ -1,4 +1,4 @@
-//! What the broker tests share: topics, settings, and readers that use none of the code under test.
+//! Fixtures of the broker tests: topics, settings, and readers that use none of the code under test.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};

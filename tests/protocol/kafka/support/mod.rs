@@ -1,4 +1,4 @@
-//! What the tests on a broker share: brokers, processes, a proxy, traffic, deployments, the audit.
+//! Support for the tests on a broker: brokers, processes, a proxy, traffic, deployments, the audit.
 
 pub mod acl;
 pub mod audit;

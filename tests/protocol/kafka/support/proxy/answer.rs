@@ -1,4 +1,4 @@
-//! Answers that the broker never gave: an error, and nothing else, to the requests of a transaction and of a group member.
+//! Forged responses: errors to the requests of a transaction and of a group member.
 //!
 //! Of each kind only the versions that librdkafka speaks. The *flexible* ones write lengths as varints, one more than
 //! they are, and end every structure with a count of tagged fields.
