@@ -3,7 +3,7 @@
 //! The structs are nested as the sections of the file are. The first line of a setting's documentation is its text in
 //! `--help`; all of it stands in `deploy/livesession.toml` and in `schemas/config.v1.schema.json`, which
 //! `UPDATE=1 cargo test --test project generated` writes. Reading is in [`super::layers`], what must hold between settings
-//! in [`super::check`]. What follows from several settings (names of topics and ids) is computed here and nowhere else,
+//! in `check`. What follows from several settings (names of topics and ids) is computed here and nowhere else,
 //! because two workers that compute it differently would not find each other's state.
 
 use std::net::{Ipv4Addr, SocketAddr};

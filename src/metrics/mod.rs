@@ -2,7 +2,7 @@
 //!
 //! One struct with its own registry and no globals, so that a test holds its own. The name of a field is the name of its
 //! metric, and the first line of its documentation is the help text; what follows is for the operator who sees it move.
-//! `UPDATE=1 cargo test --lib metrics` writes names, types, labels and help texts to `schemas/metrics.txt`.
+//! `UPDATE=1 cargo test --test project generated` lists names, types, labels and help texts in `schemas/metrics.txt`.
 //!
 //! # Model
 //!

@@ -1,13 +1,9 @@
-//! The list of metrics, conservation, and what a revoked partition leaves behind.
+//! Closed lists of labels, conservation, and what a revoked partition leaves behind.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use super::*;
 use livesession_grouping::time::Millis;
-
-#[path = "../../tests/support/golden.rs"]
-mod golden;
 
 const LABELS: Labels = Labels {
     reasons: &[
@@ -52,59 +48,6 @@ fn series(metrics: &Metrics) -> BTreeMap<String, f64> {
 
 fn sum(series: &BTreeMap<String, f64>, family: &str) -> f64 {
     series.iter().filter(|(name, _)| name.split('{').next() == Some(family)).map(|(_, value)| value).sum()
-}
-
-/// Lists every metric as `schemas/metrics.txt` does.
-fn list() -> String {
-    let metrics = metrics();
-    metrics.assigned(0);
-    metrics.set_index_lag(0, 0);
-    metrics.record_http_request("/metrics", 200, Duration::ZERO);
-    let identity = Identity { librdkafka: "1", sqlite: "1", application_id: "livesession", input: "i", output: "o" };
-    metrics.identify(identity);
-
-    let mut list = String::from("# name | type | labels (closed lists of values in braces) | help\n");
-    for family in metrics.registry.gather() {
-        let mut labels: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for pair in family.get_metric().iter().flat_map(|metric| metric.get_label()) {
-            let values = labels.entry(pair.name()).or_default();
-            if !values.contains(&pair.value()) {
-                values.push(pair.value());
-            }
-        }
-        let mut texts = Vec::new();
-        for (label, values) in labels {
-            let open = matches!(
-                label,
-                "partition"
-                    | "route"
-                    | "code"
-                    | "version"
-                    | "librdkafka"
-                    | "sqlite"
-                    | "application_id"
-                    | "input"
-                    | "output"
-            );
-            texts.push(if open { label.to_owned() } else { format!("{label}{{{}}}", values.join(" ")) });
-        }
-        let kind = format!("{:?}", family.get_field_type()).to_lowercase();
-        writeln!(list, "{} | {kind} | {} | {}", family.name(), texts.join(", "), family.help()).unwrap();
-    }
-    list
-}
-
-#[test]
-fn list_of_metrics_is_as_committed() {
-    golden::check("schemas/metrics.txt", &list());
-}
-
-#[test]
-fn every_help_text_is_one_sentence() {
-    for line in list().lines().filter(|line| line.starts_with("livesession_")) {
-        let help = line.rsplit(" | ").next().unwrap();
-        assert!(help.len() > 10 && help.ends_with('.') && !help[..help.len() - 1].contains(". "), "{line}");
-    }
 }
 
 #[test]

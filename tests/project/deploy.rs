@@ -9,9 +9,6 @@ use std::path::{Path, PathBuf};
 
 use livesession::cli::io::flags::AllSettings;
 use livesession::config::{self, Setting};
-use livesession_formats::notification::Reason;
-use livesession_grouping::segment::Anomaly;
-use livesession_grouping::session::CloseCause;
 use saphyr::{LoadableYamlNode, Yaml};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -169,18 +166,6 @@ fn the_search_for_metrics_finds_what_does_not_exist() {
     }
     check_use("here", &uses("livesession_transactions_total{outcome!=\"committed\"}")[0], &metrics);
     check_use("here", &uses("x + livesession_publish_delay_seconds_bucket{le=\"5\"}")[0], &metrics);
-}
-
-#[test]
-fn closed_lists_of_labels_are_those_of_the_program() {
-    let metrics = metrics();
-    let listed = |name: &str, label: &str| metrics[name].labels[label].clone();
-    let reasons: BTreeSet<String> = Reason::ALL.iter().map(|reason| reason.as_str().to_owned()).collect();
-    assert_eq!(listed("livesession_dead_letters_total", "reason"), reasons);
-    let anomalies: BTreeSet<String> = Anomaly::ALL.iter().map(|anomaly| anomaly.as_str().to_owned()).collect();
-    assert_eq!(listed("livesession_segment_anomalies_total", "kind"), anomalies);
-    let causes: BTreeSet<String> = CloseCause::ALL.iter().map(|cause| cause.as_str().to_owned()).collect();
-    assert_eq!(listed("livesession_sessions_closed_total", "cause"), causes);
 }
 
 #[test]

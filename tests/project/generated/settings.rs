@@ -1,6 +1,6 @@
-//! Files written from the table of settings: `deploy/livesession.toml` and `schemas/config.v1.schema.json`.
+//! `deploy/livesession.toml` and `schemas/config.v1.schema.json`, from the table of settings.
 //!
-//! `UPDATE=1 cargo test --test project generated` rewrites both. What they mean is tested in `src/config/tests.rs`.
+//! What they mean to a reader is tested in `src/config/tests.rs`.
 
 use livesession::config::{Config, Kind, SECTIONS, SETTINGS, Setting};
 use serde::{Serialize, Serializer};
