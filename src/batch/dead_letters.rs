@@ -69,8 +69,8 @@ impl DeadLetters {
         } else {
             format!("{topic}{SUFFIX}")
         };
-        let original = record.headers.iter().filter(|(name, _)| *name != CUT.as_bytes());
-        let mut original: Vec<Header<'_>> = original.collect();
+        let original = record.headers.iter().filter(|(name, _)| **name != *CUT.as_bytes());
+        let mut original: Vec<Header<'_>> = original.map(|(name, value)| (name.as_ref(), value.as_deref())).collect();
         let length = record.cut.map(|length| length.to_string());
         original.extend(length.as_ref().map(|length| (CUT.as_bytes(), Some(length.as_bytes()))));
         let added = dead_letter::added(&Refused {
@@ -90,7 +90,7 @@ impl DeadLetters {
             (&to, record.partition, *next),
             record.timestamp,
             dead_letter::join(others, &added),
-            (record.key, record.value),
+            (record.key.as_deref(), record.value.as_deref()),
         );
         *next += 1;
         let written = self.out.write_all(&self.line);

@@ -101,7 +101,8 @@ impl<'d, S: FnMut(&Publication, &Origin) -> Result<(), Failure>> Replay<'d, S> {
         self.tally.count_read();
         let index = self.partition(record);
         let partition = &mut self.partitions[index];
-        let input = partition::Record { offset: record.offset, timestamp: record.timestamp, value: record.value };
+        let input =
+            partition::Record { offset: record.offset, timestamp: record.timestamp, value: record.value.as_deref() };
         // Only punctuation looks at the wall time, and there is none here.
         let now = record.timestamp.unwrap_or(Timestamp::MIN);
         let notification = self.decoder.decode(input.value, input.timestamp);
@@ -204,7 +205,7 @@ impl<'d, S: FnMut(&Publication, &Origin) -> Result<(), Failure>> Replay<'d, S> {
 
     /// Returns the number of the record's partition.
     fn partition(&mut self, record: &InputRecord<'_>) -> usize {
-        let topic = record.topic.unwrap_or(&self.deployment.topics().input);
+        let topic = record.topic.as_deref().unwrap_or(&self.deployment.topics().input);
         let is_it =
             |partition: &Partition| partition.origin.partition == record.partition && partition.origin.topic == topic;
         if self.partitions.get(self.last).is_some_and(is_it) {

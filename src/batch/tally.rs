@@ -43,7 +43,7 @@ impl Tally {
 
     fn refuse(&mut self, reason: Reason, record: &InputRecord<'_>) {
         *self.refused.entry(reason).or_default() += 1;
-        let begins = record.value.and_then(|value| value.trim_ascii_start().first());
+        let begins = record.value.as_deref().and_then(|value| value.trim_ascii_start().first());
         self.has_array |= reason == Reason::NotAnObject && begins == Some(&b'[');
     }
 

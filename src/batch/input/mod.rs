@@ -13,6 +13,8 @@
 //!
 //! A record longer than any notification may be is not held in memory; see [`KEEP_BYTES`].
 
+use std::borrow::Cow;
+
 use crate::batch::source::{self, Failure, OpenError, Source, Unusable};
 use crate::batch::split::{Piece, Pieces, Scanner};
 use livesession_formats::kcat;
@@ -57,16 +59,16 @@ pub struct Place<'a> {
 }
 
 /// A record as Kafka would have handed it on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct InputRecord<'a> {
-    pub topic: Option<&'a str>,
+    pub topic: Option<Cow<'a, str>>,
     pub partition: i32,
     pub offset: i64,
     pub timestamp: Option<Timestamp>,
-    pub key: Option<&'a [u8]>,
+    pub key: Option<Cow<'a, [u8]>>,
     pub headers: kcat::Headers<'a>,
     /// `None` is a tombstone.
-    pub value: Option<&'a [u8]>,
+    pub value: Option<Cow<'a, [u8]>>,
     /// The whole length of a value of which only the beginning is here.
     pub cut: Option<u64>,
     pub place: Place<'a>,
@@ -98,7 +100,6 @@ pub struct Input {
     next_offset: i64,
     /// Bytes of the files before the current one.
     bytes_before: u64,
-    kcat: kcat::Parser,
     notes: Vec<String>,
 }
 
@@ -118,17 +119,7 @@ impl Input {
             files.push("-".to_owned());
         }
         source::check(&files)?;
-        Ok(Input {
-            files,
-            form,
-            keep,
-            opened: 0,
-            current: None,
-            next_offset: 0,
-            bytes_before: 0,
-            kcat: kcat::Parser::new(),
-            notes: Vec::new(),
-        })
+        Ok(Input { files, form, keep, opened: 0, current: None, next_offset: 0, bytes_before: 0, notes: Vec::new() })
     }
 
     /// Returns how many bytes of the files, packed as they are, have been read.
@@ -156,40 +147,30 @@ impl Input {
         let Some(current) = &self.current else { return Ok(None) };
         let place = Place { file: current.pieces.source().name(), line: piece.line };
         let bytes = current.pieces.bytes(piece);
-        if current.form == Form::Kcat {
-            let line = match piece.cut {
-                None => self.kcat.parse(bytes).map_err(|error| error.to_string()),
-                Some(length) => Err(format!("{length} bytes, longer than any record of Kafka")),
-            };
-            let line = line.map_err(|problem| {
-                let problem = format!("line {}: not a line of kcat -J: {problem}", place.line);
-                Error::Data { file: place.file.to_owned(), problem, lines: place.line - 1 }
-            })?;
-            let kcat::Line { topic, partition, offset, timestamp, key, value, headers } = line;
-            let topic = Some(topic);
+        if current.form != Form::Kcat {
             return Ok(Some(InputRecord {
-                topic,
-                partition,
+                topic: None,
+                partition: 0,
                 offset,
-                timestamp,
-                key,
-                headers,
-                value,
-                cut: None,
+                timestamp: None,
+                key: None,
+                headers: Vec::new(),
+                value: Some(bytes.into()),
+                cut: piece.cut,
                 place,
             }));
         }
-        Ok(Some(InputRecord {
-            topic: None,
-            partition: 0,
-            offset,
-            timestamp: None,
-            key: None,
-            headers: kcat::Headers::default(),
-            value: Some(bytes),
-            cut: piece.cut,
-            place,
-        }))
+        let line = match piece.cut {
+            None => kcat::Line::parse(bytes).map_err(|error| error.to_string()),
+            Some(length) => Err(format!("{length} bytes, longer than any record of Kafka")),
+        };
+        let line = line.map_err(|problem| {
+            let problem = format!("line {}: not a line of kcat -J: {problem}", place.line);
+            Error::Data { file: place.file.to_owned(), problem, lines: place.line - 1 }
+        })?;
+        let kcat::Line { topic, partition, offset, timestamp, key, value, headers } = line;
+        let topic = Some(topic);
+        Ok(Some(InputRecord { topic, partition, offset, timestamp, key, headers, value, cut: None, place }))
     }
 
     /// Returns the next piece that is not blank, and the offset that it has unless it says another itself.

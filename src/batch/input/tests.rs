@@ -40,7 +40,7 @@ fn read(files: Vec<String>, form: Option<Form>, keep: usize) -> Records {
     loop {
         match input.next_record() {
             Ok(Some(record)) => {
-                let value = String::from_utf8_lossy(record.value.unwrap_or(b"null")).into_owned();
+                let value = String::from_utf8_lossy(record.value.as_deref().unwrap_or(b"null")).into_owned();
                 let cut = record.cut.map_or(String::new(), |length| format!(" of {length}"));
                 records.push((record.offset, record.place.line, value + &cut));
             }
@@ -134,7 +134,7 @@ fn kcat_lines_say_their_own_place() {
     let files = Files::new("kcat-record");
     let mut input = Input::new(vec![files.add("in", text.as_bytes())], None, 40).unwrap();
     let record = input.next_record().unwrap().unwrap();
-    assert_eq!((record.topic, record.partition), (Some("t"), 2));
+    assert_eq!((record.topic.as_deref(), record.partition), (Some("t"), 2));
     assert_eq!(record.timestamp, Timestamp::from_ms(5));
 }
 

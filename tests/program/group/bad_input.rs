@@ -64,7 +64,8 @@ fn malformed_line_of_kcat_is_bad_data_at_its_line() {
     let cut = &good[..good.len() - 9];
     let input = format!("{good}\n{cut}\n{good}\n");
     let ended = run_with(&[], input.as_bytes());
-    let problem = format!("stdin: line 2: not a line of kcat -J: expected a string at byte {} of the line", cut.len());
+    let problem =
+        format!("stdin: line 2: not a line of kcat -J: EOF while parsing a value at byte {} of the line", cut.len());
     check(&ended, 65, &problem);
     assert_eq!(ended.sessions().len(), 1);
     assert!(ended.stderr.contains("nothing after line 1 was read"), "{}", ended.stderr);
