@@ -62,7 +62,9 @@ enum Packing {
     Zstd,
 }
 
-/// An open input file, unpacked.
+/// An open input file; reads its unpacked bytes.
+///
+/// All that can be unpacked is read before an error, which [`Source::failure`] explains.
 pub struct Source {
     name: String,
     reader: Reader,
@@ -78,34 +80,29 @@ enum Reader {
 /// The file as it lies on disk; counts what has been read of it.
 struct Handle {
     file: Box<dyn Read + Send>,
-    /// The bytes that were read to recognise the packing, and how many of them have been handed on.
-    first: Vec<u8>,
-    handed_on: usize,
     count: u64,
-    /// Tells a failing device from damaged data once an unpacker has turned both into the same error.
-    failed: bool,
 }
 
 impl Read for Handle {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = if self.handed_on < self.first.len() {
-            let length = (&self.first[self.handed_on..]).read(buffer)?;
-            self.handed_on += length;
-            length
-        } else {
-            loop {
-                match self.file.read(buffer) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => {
-                        self.failed = true;
-                        return Err(error);
-                    }
-                    Ok(length) => break length,
-                }
+        let length = loop {
+            match self.file.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
             }
         };
         self.count += length as u64;
         Ok(length)
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.reader {
+            Reader::Plain(handle) => handle.read(buffer),
+            Reader::Gzip(decoder) => decoder.read(buffer),
+            Reader::Zstd(decoder) => decoder.read(buffer),
+        }
     }
 }
 
@@ -171,14 +168,12 @@ impl Source {
         Source::unpack(file, handle).map_err(OpenError::Failure)
     }
 
-    fn unpack(file: &str, handle: Box<dyn Read + Send>) -> Result<Source, Failure> {
-        let mut handle = Handle { file: handle, first: Vec::new(), handed_on: 0, count: 0, failed: false };
+    fn unpack(file: &str, mut handle: Box<dyn Read + Send>) -> Result<Source, Failure> {
         let mut first = Vec::with_capacity(MAGIC_BYTES);
         let read = handle.by_ref().take(MAGIC_BYTES as u64).read_to_end(&mut first);
-        read.map_err(|source| Failure::Device { byte: handle.count, source })?;
+        read.map_err(|source| Failure::Device { byte: first.len() as u64, source })?;
         let (packing, note) = recognise(file, &first)?;
-        handle.first = first;
-        handle.count = 0;
+        let handle = Handle { file: Box::new(io::Cursor::new(first).chain(handle)), count: 0 };
         let buffered = |handle| BufReader::with_capacity(PACKED_BUFFER_BYTES, handle);
         let reader = match packing {
             Packing::None => Reader::Plain(handle),
@@ -210,28 +205,23 @@ impl Source {
         }
     }
 
-    /// Reads unpacked bytes; 0 is the end.
-    ///
-    /// # Errors
-    ///
-    /// All that could be unpacked before has been returned by earlier calls.
-    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
-        let (result, kind, failed) = match &mut self.reader {
-            Reader::Plain(handle) => (handle.read(buffer), "", true),
-            Reader::Gzip(decoder) => (decoder.read(buffer), "gzip", decoder.get_ref().get_ref().failed),
-            Reader::Zstd(decoder) => (decoder.read(buffer), "zstd", decoder.get_ref().get_ref().failed),
+    /// Returns what an error of this reader means.
+    pub fn failure(&self, error: io::Error) -> Failure {
+        let byte = self.position();
+        let kind = match &self.reader {
+            Reader::Gzip(_) => "gzip",
+            Reader::Zstd(_) => "zstd",
+            Reader::Plain(_) => return Failure::Device { byte, source: error },
         };
-        result.map_err(|source| {
-            let byte = self.position();
-            if failed {
-                return Failure::Device { byte, source };
-            }
-            let problem = match source.kind() {
-                io::ErrorKind::UnexpectedEof => format!("{kind} data ends too early: the file is truncated"),
-                _ => format!("{kind} data is damaged: {source}"),
-            };
-            Failure::Damaged { problem, byte }
-        })
+        // What the system refuses has its number; what an unpacker refuses has none.
+        if error.raw_os_error().is_some() {
+            return Failure::Device { byte, source: error };
+        }
+        let problem = match error.kind() {
+            io::ErrorKind::UnexpectedEof => format!("{kind} data ends too early: the file is truncated"),
+            _ => format!("{kind} data is damaged: {error}"),
+        };
+        Failure::Damaged { problem, byte }
     }
 }
 
@@ -298,7 +288,7 @@ mod tests {
             match source.read(&mut buffer) {
                 Ok(0) => return (all, None),
                 Ok(length) => all.extend_from_slice(&buffer[..length]),
-                Err(failure) => return (all, Some(failure)),
+                Err(error) => return (all, Some(source.failure(error))),
             }
         }
     }
@@ -366,7 +356,8 @@ mod tests {
         struct Broken;
         impl Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-                Err(io::Error::other("unplugged"))
+                // An input/output error, as of a disk that was unplugged.
+                Err(io::Error::from_raw_os_error(5))
             }
         }
         let mut packed = gzip(b"{\"a\":1}\n");

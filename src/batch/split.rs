@@ -8,6 +8,8 @@
 //! A value whose rest is missing would swallow all that follows; but where a line begins with `{` and no JSON can have
 //! one, the value before it is broken off, so that damage costs one record.
 
+use std::io::Read;
+
 use memchr::{memchr, memchr_iter, memchr3};
 
 use super::source::{Failure, Source};
@@ -239,7 +241,8 @@ impl Pieces {
                 self.window.resize(self.window.len() * 2, 0);
             }
         }
-        let length = self.source.read(&mut self.window[self.end..])?;
+        let read = self.source.read(&mut self.window[self.end..]);
+        let length = read.map_err(|error| self.source.failure(error))?;
         self.end += length;
         self.at_end = length == 0;
         Ok(!self.at_end)
