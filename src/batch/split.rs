@@ -1,29 +1,26 @@
 //! Where one record ends and the next begins, in bounded memory.
 //!
-//! [`Pieces`] looks at a window of the file that grows until it holds a whole record. Usually the record is lent from
-//! that window and nothing is copied. A record longer than `keep` bytes is not held: its beginning is kept, the rest is
-//! counted and let go, so a line of a gigabyte costs no more than `keep`.
+//! Of a record longer than `keep` bytes the beginning is kept and the rest is counted, so a line of a gigabyte costs no
+//! more than `keep`.
 //!
-//! Lines end with a line feed, with or without a carriage return before it. JSON values end where their brackets close.
-//! A value whose rest is missing would swallow all that follows; but where a line begins with `{` and no JSON can have
-//! one, the value before it is broken off, so that damage costs one record.
+//! Lines end with a line feed, with or without a carriage return before it. JSON values end where serde_json says. A value
+//! whose rest is missing would swallow all that follows, so a broken one ends where the next record's object begins: damage
+//! costs one record.
 
-use std::io::Read;
+use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 
-use memchr::{memchr, memchr_iter, memchr3};
+use memchr::{memchr, memchr_iter};
+use serde::de::IgnoredAny;
+use serde_json::Deserializer;
 
-use super::source::{Failure, Source};
+use super::source::Source;
 
-/// The first size of the window: large enough that its few system calls do not count.
-const WINDOW_BYTES: usize = 256 * 1_024;
+/// How much is read at once: enough that few values lie across two reads, and that system calls do not count.
+const BUFFER_BYTES: usize = 256 * 1_024;
 
-/// A record's bytes, to be borrowed by [`Pieces::bytes`], and where they were.
+/// A record, whose bytes [`Pieces::bytes`] returns, and where it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// How many bytes are there.
-    length: usize,
-    /// They are in `kept`, not in the window.
-    is_kept: bool,
     /// Its whole length, if it was longer than what may be kept.
     pub cut: Option<u64>,
     /// The line on which it begins, from 1.
@@ -32,30 +29,28 @@ pub struct Piece {
 
 /// The records of one file.
 pub struct Pieces {
-    source: Source,
-    window: Vec<u8>,
-    start: usize,
-    end: usize,
-    at_end: bool,
-    /// How much of the window belongs to the piece that was returned last.
-    lent: usize,
-    /// The beginning of a record that is longer than `keep`.
-    kept: Vec<u8>,
+    /// What was looked at before the first record, and the rest of the file.
+    reader: Chain<Cursor<Vec<u8>>, BufReader<Source>>,
+    /// The piece that was returned last, or its beginning.
+    piece: Vec<u8>,
     keep: usize,
-    /// Line feeds before the window's start.
+    /// Line feeds that have been passed.
     lines: u64,
 }
 
+/// Returns a buffered reader, to be looked at before [`Pieces::new`] takes it.
+pub fn buffered(source: Source) -> BufReader<Source> {
+    BufReader::with_capacity(BUFFER_BYTES, source)
+}
+
 impl Pieces {
-    /// Reads from `source`; of a longer record only `keep` bytes are held.
-    pub fn new(source: Source, keep: usize) -> Pieces {
-        let window = vec![0; WINDOW_BYTES];
-        let kept = Vec::new();
-        Pieces { source, window, start: 0, end: 0, at_end: false, lent: 0, kept, keep, lines: 0 }
+    /// Reads `head`, then `rest`; of a longer record only `keep` bytes are held.
+    pub fn new(head: Vec<u8>, rest: BufReader<Source>, keep: usize) -> Pieces {
+        Pieces { reader: Cursor::new(head).chain(rest), piece: Vec::new(), keep, lines: 0 }
     }
 
     pub fn source(&self) -> &Source {
-        &self.source
+        self.reader.get_ref().1.get_ref()
     }
 
     /// Returns the line on which what follows begins, from 1.
@@ -63,189 +58,90 @@ impl Pieces {
         self.lines + 1
     }
 
-    /// Reads until `length` bytes or the end of the file are in the window, and returns what is there.
-    ///
-    /// # Errors
-    ///
-    /// What had been read before is lost on an error: there was not enough of it to tell what it is.
-    pub fn peek(&mut self, length: usize) -> Result<&[u8], Failure> {
-        while self.end - self.start < length && self.more()? {}
-        Ok(self.unread())
-    }
-
-    /// Passes over bytes that have been peeked at.
-    pub fn skip(&mut self, length: usize) {
-        self.start += length;
-    }
-
-    /// Changes how much of a record is held.
-    pub fn keep(&mut self, keep: usize) {
-        self.keep = keep;
-    }
-
     /// Returns the bytes of the piece that was returned last.
-    pub fn bytes(&self, piece: Piece) -> &[u8] {
-        if piece.is_kept { &self.kept } else { &self.unread()[..piece.length] }
+    pub fn bytes(&self) -> &[u8] {
+        &self.piece
     }
 
     /// Returns the next line without its end, or `None` at the end of the file.
-    pub fn next_line(&mut self) -> Result<Option<Piece>, Failure> {
-        self.take_back();
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Source`]; what had been read of the line is lost.
+    pub fn next_line(&mut self) -> io::Result<Option<Piece>> {
         let line = self.line();
-        let mut scanned = 0;
+        self.piece.clear();
+        let (mut length, mut last) = (0, 0);
         loop {
-            let unread = self.unread();
-            if let Some(more) = memchr(b'\n', &unread[scanned..]) {
-                let length = scanned + more;
-                self.lent = length + 1;
-                self.lines += 1;
-                return Ok(Some(self.line_piece(length, line)));
+            let unread = self.reader.fill_buf()?;
+            if unread.is_empty() && length == 0 {
+                return Ok(None);
             }
-            scanned = unread.len();
-            if scanned > self.keep {
-                return self.long_line(line).map(Some);
-            }
-            if !self.more()? {
-                self.lent = scanned;
-                return Ok((scanned > 0).then(|| self.line_piece(scanned, line)));
+            let found = memchr(b'\n', unread);
+            let part = &unread[..found.unwrap_or(unread.len())];
+            let is_end = found.is_some() || part.is_empty();
+            let used = part.len() + usize::from(found.is_some());
+            length += part.len();
+            last = part.last().copied().unwrap_or(last);
+            self.piece.extend_from_slice(&part[..part.len().min(self.keep - self.piece.len())]);
+            self.reader.consume(used);
+            self.lines += u64::from(found.is_some());
+            if is_end {
+                return Ok(Some(self.finish(length - usize::from(last == b'\r'), line)));
             }
         }
     }
 
     /// Returns the next JSON value, or `None` at the end of the file.
     ///
-    /// What is no value is returned up to the end of its line.
-    pub fn next_value(&mut self) -> Result<Option<Piece>, Failure> {
-        self.take_back();
-        loop {
-            let unread = self.unread();
-            let blanks = unread.len() - unread.trim_ascii_start().len();
-            let is_blank = blanks == unread.len();
-            self.lines += count_lines(&unread[..blanks]);
-            self.start += blanks;
-            if !is_blank {
-                break;
-            }
-            if !self.more()? {
+    /// What begins like no object, array or string is returned up to the end of its line.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Source`]; what had been read of the value is lost.
+    pub fn next_value(&mut self) -> io::Result<Option<Piece>> {
+        let first = loop {
+            let unread = self.reader.fill_buf()?;
+            if unread.is_empty() {
                 return Ok(None);
             }
+            let text = unread.trim_ascii_start();
+            let (blanks, first) = (unread.len() - text.len(), text.first().copied());
+            self.lines += count_lines(&unread[..blanks]);
+            self.reader.consume(blanks);
+            if let Some(first) = first {
+                break first;
+            }
+        };
+        if !matches!(first, b'{' | b'[' | b'"') {
+            return self.next_line();
         }
         let line = self.line();
-        let mut scanner = Scanner::default();
-        let mut scanned = 0;
-        loop {
-            let unread = self.unread();
-            let end = scanner.scan(&unread[scanned..]).map(|length| scanned + length);
-            scanned = unread.len();
-            if end.is_none() && scanned > self.keep {
-                return self.long_value(scanner, line).map(Some);
-            }
-            // Nothing more is read once the value is whole: a pipe may have nothing to give for hours.
-            let end = match end {
-                Some(end) => Some(end),
-                None if self.more()? => None,
-                None => Some(scanned),
-            };
-            if let Some(end) = end {
-                let value = &self.unread()[..end];
-                let length = value.trim_ascii_end().len();
-                self.lines += count_lines(value);
-                self.lent = end;
-                return Ok(Some(self.piece(length, line)));
-            }
-        }
-    }
-
-    fn unread(&self) -> &[u8] {
-        &self.window[self.start..self.end]
-    }
-
-    fn take_back(&mut self) {
-        self.start += self.lent;
-        self.lent = 0;
-    }
-
-    /// Returns a piece of the window's first bytes; a shorter one, if they are more than may be kept.
-    fn piece(&self, length: usize, line: u64) -> Piece {
-        let cut = (length > self.keep).then_some(length as u64);
-        Piece { length: length.min(self.keep), is_kept: false, cut, line }
-    }
-
-    fn line_piece(&self, length: usize, line: u64) -> Piece {
-        let has_return = self.unread()[..length].last() == Some(&b'\r');
-        self.piece(length - usize::from(has_return), line)
-    }
-
-    /// Lets go of a line that is longer than may be kept.
-    fn long_line(&mut self, line: u64) -> Result<Piece, Failure> {
-        self.keep_beginning();
-        let mut total = 0_u64;
-        let mut last = 0;
-        loop {
-            let unread = self.unread();
-            let found = memchr(b'\n', unread);
-            let length = found.unwrap_or(unread.len());
-            last = unread[..length].last().copied().unwrap_or(last);
-            total += length as u64;
-            self.start += length + usize::from(found.is_some());
-            if found.is_some() {
-                self.lines += 1;
-                break;
-            }
-            if !self.more()? {
-                break;
-            }
-        }
-        let total = total - u64::from(last == b'\r');
-        Ok(Piece { length: self.keep, is_kept: true, cut: Some(total), line })
-    }
-
-    /// Lets go of a value that is longer than may be kept; all of the window has been scanned.
-    fn long_value(&mut self, mut scanner: Scanner, line: u64) -> Result<Piece, Failure> {
-        self.keep_beginning();
-        let mut total = self.unread().len() as u64;
-        self.lines += count_lines(self.unread());
-        self.start = self.end;
-        while self.more()? {
-            let unread = self.unread();
-            let found = scanner.scan(unread);
-            let length = found.unwrap_or(unread.len());
-            total += length as u64;
+        self.piece.clear();
+        let unread = self.reader.fill_buf()?;
+        let mut values = Deserializer::from_slice(unread).into_iter::<IgnoredAny>();
+        if let Some(Ok(_)) = values.next() {
+            let length = values.byte_offset();
+            self.piece.extend_from_slice(&unread[..length.min(self.keep)]);
             self.lines += count_lines(&unread[..length]);
-            self.start += length;
-            if found.is_some() {
-                break;
-            }
+            self.reader.consume(length);
+            return Ok(Some(self.finish(length, line)));
         }
-        Ok(Piece { length: self.keep, is_kept: true, cut: Some(total), line })
+        // It is broken, or does not end in what has been read.
+        let mut bytes = Bytes::of(self);
+        let value = Deserializer::from_reader(&mut bytes).into_iter::<IgnoredAny>().next();
+        match value {
+            Some(Err(error)) if error.is_io() => return Err(error.into()),
+            Some(Err(error)) if !error.is_eof() => bytes.pass_broken()?,
+            _ => bytes.accept(),
+        }
+        let length = bytes.length;
+        Ok(Some(self.finish(length, line)))
     }
 
-    fn keep_beginning(&mut self) {
-        self.kept.clear();
-        self.kept.extend_from_slice(&self.window[self.start..self.start + self.keep]);
-    }
-
-    /// Reads more of the file into the window; `false` at its end.
-    fn more(&mut self) -> Result<bool, Failure> {
-        if self.at_end {
-            return Ok(false);
-        }
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-        }
-        if self.end == self.window.len() {
-            if self.start > 0 {
-                self.window.copy_within(self.start..self.end, 0);
-                (self.start, self.end) = (0, self.end - self.start);
-            } else {
-                self.window.resize(self.window.len() * 2, 0);
-            }
-        }
-        let read = self.source.read(&mut self.window[self.end..]);
-        let length = read.map_err(|error| self.source.failure(error))?;
-        self.end += length;
-        self.at_end = length == 0;
-        Ok(!self.at_end)
+    fn finish(&mut self, length: usize, line: u64) -> Piece {
+        self.piece.truncate(length);
+        Piece { cut: (length > self.keep).then_some(length as u64), line }
     }
 }
 
@@ -253,113 +149,71 @@ fn count_lines(bytes: &[u8]) -> u64 {
     memchr_iter(b'\n', bytes).count() as u64
 }
 
-/// Finds the end of one JSON value, a part of the file at a time.
-#[derive(Default)]
-pub struct Scanner {
-    state: State,
-    depth: u32,
-    /// Bit n: the container at depth n + 1 is an object. Deeper ones are not known.
-    objects: u64,
-    /// The last byte outside of strings that was not blank.
+/// Lends bytes to a parser one by one; those that follow a value stay where they are.
+struct Bytes<'p> {
+    pieces: &'p mut Pieces,
+    /// Lent last, and not accepted yet.
+    lent: Option<u8>,
+    accepted: usize,
+    /// Accepted bytes up to the last one that is not blank.
+    length: usize,
+    /// The last accepted byte that is not blank.
     last: u8,
-    /// Nothing but blanks since a line feed.
+    /// Nothing but blanks has been accepted since a line feed.
     at_line_start: bool,
-    /// A line began with an object where none can be: the value is not whole.
-    pub is_broken_off: bool,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    Start,
-    Structure,
-    Text,
-    Escape,
-    /// No object, array or string: ends with its line.
-    Other,
+impl<'p> Bytes<'p> {
+    fn of(pieces: &'p mut Pieces) -> Bytes<'p> {
+        Bytes { pieces, lent: None, accepted: 0, length: 0, last: 0, at_line_start: false }
+    }
+
+    /// Accepts the byte that was lent last.
+    fn accept(&mut self) {
+        let Some(byte) = self.lent.take() else { return };
+        self.pieces.reader.consume(1);
+        self.pieces.lines += u64::from(byte == b'\n');
+        if self.pieces.piece.len() < self.pieces.keep {
+            self.pieces.piece.push(byte);
+        }
+        self.accepted += 1;
+        if byte == b'\n' {
+            self.at_line_start = true;
+        } else if !byte.is_ascii_whitespace() {
+            self.at_line_start = false;
+            self.last = byte;
+            self.length = self.accepted;
+        }
+    }
+
+    /// Accepts the rest of a broken value, from where the parser gave up to the object that is the next record.
+    ///
+    /// That object begins a line or follows another object, and is no member of an array or of an object. Where the parser
+    /// gave up no member can begin, whatever precedes it.
+    fn pass_broken(&mut self) -> io::Result<()> {
+        self.last = 0;
+        loop {
+            let is_member = matches!(self.last, b'[' | b',' | b':');
+            if self.lent == Some(b'{') && !is_member && (self.at_line_start || self.last == b'}') {
+                return Ok(());
+            }
+            if self.read(&mut [0])? == 0 {
+                return Ok(());
+            }
+        }
+    }
 }
 
-impl Scanner {
-    /// Goes on with `bytes`, which must not be blank at the value's start; returns how many of them still belong to it.
-    pub fn scan(&mut self, bytes: &[u8]) -> Option<usize> {
-        let mut at = 0;
-        while at < bytes.len() {
-            let byte = bytes[at];
-            match self.state {
-                State::Start => match byte {
-                    b'{' | b'[' | b'"' => self.state = State::Structure,
-                    _ => self.state = State::Other,
-                },
-                State::Text => {
-                    let length = memchr3(b'"', b'\\', b'\n', &bytes[at..])?;
-                    at += length + 1;
-                    match bytes[at - 1] {
-                        b'\\' => self.state = State::Escape,
-                        b'"' if self.depth == 0 => return Some(at),
-                        found => {
-                            // No string goes on after a line feed: it was broken off.
-                            self.state = State::Structure;
-                            self.at_line_start = found == b'\n';
-                            if self.depth == 0 {
-                                return Some(at);
-                            }
-                        }
-                    }
-                }
-                State::Escape => {
-                    self.state = State::Text;
-                    at += usize::from(byte != b'\n');
-                }
-                State::Other => return memchr(b'\n', &bytes[at..]).map(|length| at + length),
-                State::Structure => {
-                    match byte {
-                        b'\n' => self.at_line_start = true,
-                        b' ' | b'\t' | b'\r' => {}
-                        _ => {
-                            if byte == b'{' && self.at_line_start && !self.may_open() {
-                                self.is_broken_off = true;
-                                return Some(at);
-                            }
-                            if self.significant(byte) {
-                                return Some(at + 1);
-                            }
-                        }
-                    }
-                    at += 1;
-                }
+impl Read for Bytes<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.accept();
+        self.lent = self.pieces.reader.fill_buf()?.first().copied();
+        match (self.lent, buffer) {
+            (Some(byte), [first, ..]) => {
+                *first = byte;
+                Ok(1)
             }
+            _ => Ok(0),
         }
-        None
-    }
-
-    /// Takes a byte that is not blank; returns whether it ends the value.
-    fn significant(&mut self, byte: u8) -> bool {
-        self.at_line_start = false;
-        self.last = byte;
-        match byte {
-            b'"' => self.state = State::Text,
-            b'{' | b'[' => {
-                if self.depth < u64::BITS {
-                    self.objects &= !(1 << self.depth);
-                    self.objects |= u64::from(byte == b'{') << self.depth;
-                }
-                self.depth += 1;
-            }
-            b'}' | b']' => {
-                self.depth = self.depth.saturating_sub(1);
-                return self.depth == 0;
-            }
-            _ => {}
-        }
-        false
-    }
-
-    /// Returns whether an object can begin here in any JSON text.
-    fn may_open(&self) -> bool {
-        if self.depth == 0 || self.depth > u64::BITS {
-            return true;
-        }
-        let in_object = self.objects & (1 << (self.depth - 1)) != 0;
-        if in_object { self.last == b':' } else { matches!(self.last, b'[' | b',') }
     }
 }

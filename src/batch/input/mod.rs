@@ -14,9 +14,13 @@
 //! A record longer than any notification may be is not held in memory; see [`KEEP_BYTES`].
 
 use std::borrow::Cow;
+use std::io::BufRead;
+
+use serde::de::IgnoredAny;
+use serde_json::Deserializer;
 
 use crate::batch::source::{self, Failure, OpenError, Source, Unusable};
-use crate::batch::split::{Piece, Pieces, Scanner};
+use crate::batch::split::{self, Piece, Pieces};
 use livesession_formats::kcat;
 use livesession_grouping::time::Timestamp;
 
@@ -31,6 +35,9 @@ const KCAT_LINE_BYTES: usize = 64 * 1_024 * 1_024;
 
 /// How much of a file is looked at to recognise its form.
 const LOOK_BYTES: usize = 1_024 * 1_024;
+
+/// May begin a file of UTF-8 text, and is no part of it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How records are written in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +153,7 @@ impl Input {
         let Some((piece, offset)) = self.next_piece()? else { return Ok(None) };
         let Some(current) = &self.current else { return Ok(None) };
         let place = Place { file: current.pieces.source().name(), line: piece.line };
-        let bytes = current.pieces.bytes(piece);
+        let bytes = current.pieces.bytes();
         if current.form != Form::Kcat {
             return Ok(Some(InputRecord {
                 topic: None,
@@ -192,7 +199,7 @@ impl Input {
             };
             let piece = piece.map_err(|failure| {
                 let source = current.pieces.source();
-                error(source.name(), failure, current.pieces.line() - 1)
+                error(source.name(), source.failure(failure), current.pieces.line() - 1)
             })?;
             match piece {
                 None => {
@@ -202,7 +209,7 @@ impl Input {
                 Some(piece) => {
                     let offset = self.next_offset;
                     self.next_offset += 1;
-                    if !current.pieces.bytes(piece).trim_ascii().is_empty() || piece.cut.is_some() {
+                    if !current.pieces.bytes().trim_ascii().is_empty() || piece.cut.is_some() {
                         return Ok(Some((piece, offset)));
                     }
                 }
@@ -217,19 +224,30 @@ fn open(file: &str, form: Option<Form>, keep: usize) -> Result<Current, Error> {
         OpenError::Unusable(unusable) => Error::Unusable(unusable),
         OpenError::Failure(failure) => error(name, failure, 0),
     })?;
-    let mut pieces = Pieces::new(source, keep);
-    let failed = |failure| error(name, failure, 0);
-    if pieces.peek(3).map_err(failed)?.starts_with(b"\xef\xbb\xbf") {
-        pieces.skip(3);
-    }
-    let form = match form {
-        Some(form) => form,
-        None => recognise(&mut pieces).map_err(failed)?,
+    let mut rest = split::buffered(source);
+    // Looks no further than it must: a pipe may be slow, and may be a terminal.
+    let mut head = Vec::new();
+    let form = loop {
+        let more = match rest.fill_buf() {
+            Ok(more) => more,
+            Err(failure) => return Err(error(name, rest.get_ref().failure(failure), 0)),
+        };
+        let length = more.len();
+        head.extend_from_slice(more);
+        rest.consume(length);
+        let is_all = length == 0 || head.len() >= LOOK_BYTES;
+        if is_all || head.len() >= BYTE_ORDER_MARK.len() {
+            let text = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&head).trim_ascii_start();
+            if let Some(form) = form.or_else(|| form_of(text, is_all)) {
+                break form;
+            }
+        }
     };
-    if form == Form::Kcat {
-        pieces.keep(KCAT_LINE_BYTES);
+    if head.starts_with(BYTE_ORDER_MARK) {
+        head.drain(..BYTE_ORDER_MARK.len());
     }
-    Ok(Current { pieces, form })
+    let keep = if form == Form::Kcat { KCAT_LINE_BYTES } else { keep };
+    Ok(Current { pieces: Pieces::new(head, rest, keep), form })
 }
 
 fn error(file: &str, failure: Failure, lines: u64) -> Error {
@@ -240,41 +258,32 @@ fn error(file: &str, failure: Failure, lines: u64) -> Error {
     }
 }
 
-/// Returns the form of a file, from its beginning.
+/// Returns the form of a file that begins with this text, or `None` if more of it is needed.
 ///
-/// Looks no further than it must: a pipe may be slow, and may be a terminal.
-fn recognise(pieces: &mut Pieces) -> Result<Form, Failure> {
-    let mut length = 1;
-    loop {
-        let start = pieces.peek(length)?;
-        let is_all = start.len() < length || length >= LOOK_BYTES;
-        let text = start.trim_ascii_start();
-        match form_of(text) {
-            Some(form) => return Ok(form),
-            None if is_all => return Ok(if kcat::looks_like(text) { Form::Kcat } else { Form::Raw }),
-            None => length = start.len() + 1,
-        }
-    }
-}
-
-/// Returns the form of a file that begins like this, or `None` if more of it is needed.
-fn form_of(text: &[u8]) -> Option<Form> {
-    match text.first()? {
-        b'[' => return Some(Form::Json),
-        b'{' => {}
+/// `is_all` says that there is no more of it, or that as much has been looked at as may be.
+fn form_of(text: &[u8], is_all: bool) -> Option<Form> {
+    match text.first() {
+        Some(b'[') => return Some(Form::Json),
+        Some(b'{') => {}
+        None if !is_all => return None,
         _ => return Some(Form::Raw),
     }
-    let Some(first_line) = memchr::memchr(b'\n', text) else {
-        return kcat::looks_like(text).then_some(Form::Kcat);
+    let mut lines = text.split(|byte| *byte == b'\n');
+    let first_line = lines.next().unwrap_or_default();
+    let of_lines = if kcat::looks_like(first_line) { Form::Kcat } else { Form::Raw };
+    let mut values = Deserializer::from_slice(text).into_iter::<IgnoredAny>();
+    let goes_on = match values.next() {
+        Some(Err(error)) if error.is_eof() => return (is_all || of_lines == Form::Kcat).then_some(of_lines),
+        // A value that is broken off ends inside of a string, or where a line begins with the next record.
+        Some(Err(error)) if error.line() > 1 => {
+            let line = lines.nth(error.line() - 2).unwrap_or_default();
+            let object = line.trim_ascii_start();
+            !object.starts_with(b"{") || error.column() > line.len() - object.len() + 1
+        }
+        Some(Err(_)) => false,
+        _ => values.byte_offset() > first_line.len(),
     };
-    let mut scanner = Scanner::default();
-    if scanner.scan(&text[..first_line]).is_some() {
-        return Some(if kcat::looks_like(&text[..first_line]) { Form::Kcat } else { Form::Raw });
-    }
-    // The first line ends inside of a value: it goes on, or it was broken off.
-    let end = scanner.scan(&text[first_line..])?;
-    let goes_on = !scanner.is_broken_off && end > 1;
-    Some(if goes_on { Form::Json } else { Form::Raw })
+    Some(if goes_on { Form::Json } else { of_lines })
 }
 
 #[cfg(test)]

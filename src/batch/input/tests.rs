@@ -125,6 +125,42 @@ fn value_that_is_broken_off_costs_one_record() {
 }
 
 #[test]
+fn value_with_a_typing_error_costs_one_record() {
+    let json = Some(Form::Json);
+    let next = "{\n \"c\": 2\n}";
+    for broken in [
+        "{\n \"a\": tru,\n \"b\": 1\n}",
+        "{\n\"a\": [\n {\n\"b\" 1\n },\n {}\n],\n\"d\": {\n}\n}",
+        "[\n{\"a\":1},\n{\"a\":tru},\n{\"a\":2}\n]",
+        "{\"a\":\n\"x,\n",
+        "\"x",
+        "{\"a\": tru}",
+    ] {
+        for between in ["\n", "\n\n  "] {
+            let line = 1 + (broken.to_owned() + between).matches('\n').count() as u64;
+            let text = format!("{broken}{between}{next}\n");
+            check("json-error", json, &text, &[(0, 1, broken.trim_end()), (1, line, next)]);
+        }
+    }
+    check("json-glued", json, "{}{\"a\": tru}{}\n", &[(0, 1, "{}"), (1, 1, "{\"a\": tru}"), (2, 1, "{}")]);
+}
+
+#[test]
+fn value_is_whole_wherever_it_was_cut_by_reading() {
+    let value = |number: usize| format!("{{\n \"n\": {number},\n \"x\": \"{}\"\n}}", "y".repeat(number % 1_000));
+    let files = Files::new("json-reads");
+    let large = value(999).replace('y', &"z".repeat(1_000));
+    let text: String = (0..2_000).map(|number| value(number) + "\n").collect();
+    let (records, error) = read(vec![files.add("in", (text + &large).as_bytes())], Some(Form::Json), 2_000_000);
+    assert!(error.is_none());
+    assert_eq!(records.len(), 2_001);
+    for (number, record) in records[..2_000].iter().enumerate() {
+        assert_eq!(*record, (number as i64, number as u64 * 4 + 1, value(number)));
+    }
+    assert_eq!(records[2_000], (2_000, 8_001, large));
+}
+
+#[test]
 fn kcat_lines_say_their_own_place() {
     let line = |offset, value| {
         format!("{{\"topic\":\"t\",\"partition\":2,\"offset\":{offset},\"ts\":5,\"payload\":{value}}}\n")
@@ -174,6 +210,10 @@ fn form_is_recognised_by_the_first_value() {
         (kcat, Form::Kcat),
         (&format!("\u{feff}\n{kcat}\n{kcat}\n"), Form::Kcat),
         (&format!("{}\n", &kcat[..50]), Form::Kcat),
+        (&format!("{}\n{kcat}\n", &kcat[..50]), Form::Kcat),
+        ("{\n\"event_type\":tru\n}\n{\n}", Form::Json),
+        ("{\"event_type\":\"1\\\n{\"event_type\":100}\n", Form::Raw),
+        ("{\"event_type\":1,\n  {\"event_type\":100}\n", Form::Raw),
         ("{\"topic\":\"t\",\"partition\":0}\n", Form::Raw),
     ] {
         let files = Files::new("form");
