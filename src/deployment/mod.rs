@@ -8,6 +8,7 @@
 //! | `check` | whether the topics are what a worker relies on |
 //! | `topic`, `state` | a topic read whole; what the changelog holds |
 //! | `sample`, `capacity` | what only a broker can tell about a configuration |
+//! | `verify`, `rebuild` | the index compared with the topic, or filled anew from it |
 //! | `assembly`, `indexing` | the parts of a service, put together |
 //! | `demo` | a broker, a worker and readers in one process |
 //!
@@ -20,11 +21,13 @@ pub mod clients;
 pub mod create;
 pub mod demo;
 pub mod indexing;
+pub mod rebuild;
 pub mod sample;
 pub mod settings;
 pub mod state;
 pub mod topic;
 pub mod topics;
+pub mod verify;
 
 pub use clients::load;
 pub use settings::{Deployment, TopicFacts, librdkafka_version};

@@ -1,22 +1,31 @@
-//! `livesession index rebuild`: fills the index anew from the topic, under those who read it.
+//! Filling the index anew from the topic, under those who read it.
 
-use crate::cli::io::flags::AllSettings;
-use crate::cli::io::output::Output;
-use crate::cli::progress::Lines;
-use crate::deployment::Deployment;
-use crate::deployment::topic::Topic;
+use super::settings::Deployment;
+use super::topic::Topic;
 use crate::exit::{Exit, Failure};
 use crate::indexer::Batch;
 use livesession_index::{Advance, Rebuild};
 
-/// Runs the command.
+/// What a new filling consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// Records that were read.
+    pub records: u64,
+    /// Records that were newer revisions than those before them.
+    pub revisions: i64,
+}
+
+/// Fills the index; `progress` is called for each record. `may_lose`: also if the topic no longer has its first records.
 ///
 /// The index is as it was until everything was read. A running indexer notices and goes on where the new filling ends.
-pub fn run(settings: &AllSettings, yes: bool, out: &mut Output) -> Result<Exit, Failure> {
-    let deployment = Deployment::new(settings.load()?)?;
+///
+/// # Errors
+///
+/// Exit 2 if sessions would be lost and may not be; those of the topic and of the index.
+pub fn rebuild(deployment: &Deployment, may_lose: bool, mut progress: impl FnMut()) -> Result<Rebuilt, Failure> {
     let path = &deployment.config().index.path;
-    let topic = Topic::open(&deployment, &deployment.topics().output)?;
-    if topic.is_cut() && path.exists() && !yes {
+    let topic = Topic::open(deployment, &deployment.topics().output)?;
+    if topic.is_cut() && path.exists() && !may_lose {
         let cut: Vec<String> = topic
             .ends
             .iter()
@@ -32,15 +41,15 @@ pub fn run(settings: &AllSettings, yes: bool, out: &mut Output) -> Result<Exit, 
         return Err(Failure::new(Exit::Usage, message));
     }
     let mut rebuild = Rebuild::begin(path, &deployment.origin())?;
-    let mut progress = Lines::default();
-    let (mut batch, mut sessions) = (Batch::default(), 0);
+    let (mut batch, mut records, mut revisions) = (Batch::default(), 0, 0);
     for (partition, ends) in &topic.ends {
         topic.begin(*partition, ends.start, ends.end)?;
         while let Some(pushed) = topic.next(|read, _| batch.push(&topic.name, read))? {
             pushed.map_err(Failure::from)?;
-            progress.count(|records| format!("rebuilding the index: {records} records"));
+            records += 1;
+            progress();
             if batch.is_full() {
-                sessions = rebuild.writer().apply(batch.records(), &[])?.change;
+                revisions = rebuild.writer().apply(batch.records(), &[])?.change;
                 batch.clear();
             }
         }
@@ -52,12 +61,7 @@ pub fn run(settings: &AllSettings, yes: bool, out: &mut Output) -> Result<Exit, 
         to: end,
     };
     let advances: Vec<Advance> = topic.ends.iter().map(|(partition, ends)| advance((partition, ends.end))).collect();
-    sessions = sessions.max(rebuild.writer().apply(batch.records(), &advances)?.change);
+    revisions = revisions.max(rebuild.writer().apply(batch.records(), &advances)?.change);
     rebuild.finish()?;
-    out.line(&format!(
-        "filled {} with {} records, {sessions} of them new revisions",
-        path.display(),
-        progress.records()
-    ))?;
-    Ok(Exit::Ok)
+    Ok(Rebuilt { records, revisions })
 }

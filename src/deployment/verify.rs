@@ -1,4 +1,4 @@
-//! `livesession index verify`: compares the index with the topic, session by session.
+//! Comparing the index with the topic, session by session.
 //!
 //! The index is compared with the topic *as far as the index has read it*: its own offsets are the bound, so the answer is
 //! exact beside a running indexer too. How far that is behind is told, and is no difference.
@@ -9,49 +9,49 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
-use serde::Serialize;
-
-use crate::cli::io::flags::AllSettings;
-use crate::cli::io::output::{Output, tell};
-use crate::cli::io::table::{Form, Rows, Style, json_line};
-use crate::cli::progress::Lines;
+use super::settings::Deployment;
+use super::topic::Topic;
 use crate::clock;
-use crate::deployment::Deployment;
-use crate::deployment::topic::Topic;
 use crate::exit::{Exit, Failure};
 use crate::indexer::{self, Batch, Read};
 use livesession_formats::session::SessionRecord;
 use livesession_grouping::SessionId;
-use livesession_grouping::time::{Millis, Timestamp};
+use livesession_grouping::time::Millis;
 use livesession_index::{Difference, Reader};
-
-/// A difference as it is printed.
-#[derive(Serialize)]
-struct Found<'a> {
-    difference: &'static str,
-    session_id: &'a str,
-    detail: String,
-}
 
 /// Where one partition is compared: from, and to before.
 type Stretch = (i32, i64, i64);
 
-/// Runs the command: exit 1 if there is any difference.
-pub fn run(settings: &AllSettings, style: &Style, out: &mut Output) -> Result<Exit, Failure> {
-    let deployment = Deployment::new(settings.load()?)?;
+/// What a comparison found.
+#[derive(Debug)]
+pub struct Verified {
+    pub compared: usize,
+    pub differences: Vec<Difference>,
+    /// How many offsets of the topic the index has not read yet.
+    pub behind: i64,
+    /// Sessions of the index that the topic may have had before retention cut it: they are not compared.
+    pub beyond_topic: u64,
+}
+
+/// Compares the index with the topic; `progress` is called for each record of the first reading.
+///
+/// # Errors
+///
+/// Exit 1 if the index is not of this topic; those of the topic and of the index.
+pub fn verify(deployment: &Deployment, progress: impl FnMut()) -> Result<Verified, Failure> {
     let config = deployment.config();
     let mut reader = Reader::open(&config.index.path)?;
     let view = reader.long_view()?;
     view.check(&deployment.origin())?;
     // After the view: the ends of the topic are then behind all that it can show, however fast an indexer runs.
-    let topic = Topic::open(&deployment, &deployment.topics().output)?;
+    let topic = Topic::open(deployment, &deployment.topics().output)?;
     let places = indexer::places(&topic.name, &topic.id, &view.offsets()?, &topic.ends)
         .map_err(|misfit| Failure::caused_by(Exit::NotFound, "the index is not of this topic as it is now", misfit))?;
     let stretches: Vec<Stretch> = places
         .iter()
         .filter_map(|place| Some((place.partition, topic.ends.get(&place.partition)?.start, place.next)))
         .collect();
-    let newest = newest_revisions(&topic, &stretches)?;
+    let newest = newest_revisions(&topic, &stretches, progress)?;
     let kept = config.index.retention;
     let kept_from = (kept != Millis::ZERO).then(|| clock::now() - kept);
     // Sessions that ended so long ago that the index need not have them any more.
@@ -81,31 +81,24 @@ pub fn run(settings: &AllSettings, style: &Style, out: &mut Output) -> Result<Ex
     if let Some(failure) = failed {
         return Err(failure);
     }
-    print(&differences, style, out)?;
-    let behind: i64 = places.iter().filter_map(|place| Some(topic.ends.get(&place.partition)?.end - place.next)).sum();
-    tell(&format!("compared {compared} sessions, found {} differences", differences.len()));
-    if behind > 0 {
-        tell(&format!("the index is {behind} offsets behind the topic"));
-    }
-    if beyond_topic > 0 {
-        tell(&format!(
-            "{beyond_topic} sessions are not compared: retention cut the topic, and they may have been there"
-        ));
-    }
-    Ok(if differences.is_empty() { Exit::Ok } else { Exit::NotFound })
+    let behind = places.iter().filter_map(|place| Some(topic.ends.get(&place.partition)?.end - place.next)).sum();
+    Ok(Verified { compared, differences, behind, beyond_topic })
 }
 
 /// Returns the newest revision of each session.
-fn newest_revisions(topic: &Topic, stretches: &[Stretch]) -> Result<HashMap<SessionId, u32>, Failure> {
+fn newest_revisions(
+    topic: &Topic,
+    stretches: &[Stretch],
+    mut progress: impl FnMut(),
+) -> Result<HashMap<SessionId, u32>, Failure> {
     let mut newest: HashMap<SessionId, u32> = HashMap::new();
-    let mut progress = Lines::default();
     for (partition, from, end) in stretches {
         topic.begin(*partition, *from, *end)?;
         while let Some(record) = topic.next(|read, _| session(topic, read))? {
             let session = record?;
             let revision = newest.entry(session.session_id).or_default();
             *revision = session.revision.max(*revision);
-            progress.count(|records| format!("comparing the index, first reading: {records} records"));
+            progress();
         }
     }
     Ok(newest)
@@ -144,35 +137,4 @@ impl Newest<'_> {
 
 fn session(topic: &Topic, read: Read<'_>) -> Result<SessionRecord, Failure> {
     Batch::read(&topic.name, read).map_err(Failure::from)
-}
-
-fn print(differences: &[Difference], style: &Style, out: &mut Output) -> Result<(), Failure> {
-    let form = style.form(out);
-    let mut table = Rows::new(form, &["difference", "session_id", "detail"]);
-    for difference in differences {
-        let found = describe(difference, style);
-        if form == Form::Ndjson {
-            json_line(&found, out)?;
-        } else {
-            table.push(vec![found.difference.to_owned(), found.session_id.to_owned(), found.detail]);
-        }
-    }
-    if form != Form::Ndjson {
-        table.write(out)?;
-    }
-    out.flush()
-}
-
-fn describe<'a>(difference: &'a Difference, style: &Style) -> Found<'a> {
-    let found = |difference, session_id, detail| Found { difference, session_id, detail };
-    match difference {
-        Difference::Missing { session_id, revision } => {
-            found("missing", session_id, format!("the topic has revision {revision}"))
-        }
-        Difference::Differs { session_id, what } => found("differs", session_id, (*what).to_owned()),
-        Difference::Extra { session_id, end_ms } => {
-            let end = Timestamp::from_ms(*end_ms).map_or_else(|| end_ms.to_string(), |end| style.tz.show(end));
-            found("extra", session_id, format!("not in the topic; ended at {end}"))
-        }
-    }
 }
