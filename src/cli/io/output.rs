@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 
 use crate::exit::{Exit, Failure};
 
-/// Standard output, buffered. Flushed by [`super::main`] once the command is done, and by [`Output::flush`] before a wait.
+/// Standard output, buffered. Flushed by [`crate::cli::main`] once the command is done, and by [`Output::flush`] before a wait.
 pub struct Output {
     writer: BufWriter<Box<dyn Write>>,
     is_terminal: bool,
