@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use livesession::metrics::Labels;
-use livesession::worker::{BETWEEN_SLICES, SLICE, Settings, Start, Topics};
+use livesession::partition::Start;
+use livesession::worker::{BETWEEN_SLICES, SLICE, Settings, Topics};
 use livesession_formats::notification::{Reason, Rules};
 use livesession_grouping::Policy;
 use livesession_kafka::admin::{Admin, NewTopicSettings};

@@ -33,7 +33,7 @@ pub use model::{
 pub use problem::{Origin, Problem, Problems};
 pub use properties::{FileError, Files, Properties, is_secret};
 pub use settings::{RENAMED, Renamed, Section};
-pub use value::{Bytes, Field, Kind, LogFormat, SaslMechanism, SecurityProtocol, Start, StreamKey};
+pub use value::{Bytes, Field, Kind, LogFormat, SaslMechanism, SecurityProtocol};
 
 use check::Checker;
 

@@ -16,7 +16,9 @@ use livesession_grouping::time::Millis;
 
 use super::properties::Properties;
 use super::settings::{self, Section, kind_of, settings};
-use super::value::{Bytes, Field, LogFormat, SaslMechanism, SecurityProtocol, Start, StreamKey};
+use super::value::{Bytes, Field, LogFormat, SaslMechanism, SecurityProtocol};
+use crate::partition::Start;
+use livesession_formats::notification::KeyParts;
 
 settings! {
     /// All settings of the program.
@@ -74,7 +76,7 @@ settings! {
         ///
         /// A stream id is unique only within its push domain. Use stream_id where push events and recordings have
         /// nothing else in common.
-        stream_key: StreamKey = StreamKey::Full;
+        stream_key: KeyParts = KeyParts::AppAppnameStreamId;
         /// Where to start reading a partition that has no committed offset.
         ///
         /// With earliest, a partition that is added later loses nothing.

@@ -11,6 +11,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::partition::Start;
+use livesession_formats::notification::KeyParts;
 use livesession_formats::time::parse_span;
 use livesession_grouping::time::Millis;
 use toml::Value;
@@ -259,22 +261,35 @@ macro_rules! choice {
         pub enum $name { $($(#[$variant_doc])* $variant,)+ }
 
         impl $name {
+            pub const ALL: [$name; [$($word),+].len()] = [$($name::$variant),+];
+
             /// Returns the word that stands for it in the configuration.
-            pub fn as_str(self) -> &'static str {
+            pub const fn as_str(self) -> &'static str {
                 match self { $($name::$variant => $word,)+ }
             }
         }
 
+        words!($name);
+    };
+}
+
+/// Makes a setting of an enum that lists its values in `ALL` and their words in `as_str`.
+macro_rules! words {
+    ($name:ident) => {
         impl Field for $name {
-            const KIND: Kind = Kind::Choice(&[$($word),+]);
+            const KIND: Kind = Kind::Choice(&{
+                let mut words = [""; $name::ALL.len()];
+                let mut index = 0;
+                while index < words.len() {
+                    words[index] = $name::ALL[index].as_str();
+                    index += 1;
+                }
+                words
+            });
 
             fn parse(text: &str) -> Result<$name, String> {
-                for (word, value) in [$(($word, $name::$variant)),+] {
-                    if word.eq_ignore_ascii_case(text.trim()) {
-                        return Ok(value);
-                    }
-                }
-                Err(format!("{text:?} is none of {}", [$($word),+].join(", ")))
+                let found = $name::ALL.into_iter().find(|value| value.as_str().eq_ignore_ascii_case(text.trim()));
+                found.ok_or_else(|| format!("{text:?} is none of {}", $name::ALL.map($name::as_str).join(", ")))
             }
 
             fn shown(&self) -> Value {
@@ -284,6 +299,10 @@ macro_rules! choice {
     };
 }
 
+// Enums of the modules that are told them.
+words!(KeyParts);
+words!(Start);
+
 choice! {
     /// Format of log lines.
     LogFormat {
@@ -291,24 +310,6 @@ choice! {
         Auto = "auto",
         Json = "json",
         Text = "text",
-    }
-}
-
-choice! {
-    /// Fields of a notification that name its stream.
-    StreamKey {
-        /// Push domain, push path and stream id: the same id on two domains names two streams.
-        Full = "app/appname/stream_id",
-        /// The stream id alone, for topics whose push events and recordings have nothing else in common.
-        StreamId = "stream_id",
-    }
-}
-
-choice! {
-    /// Where to start reading a partition that has no committed offset.
-    Start {
-        Earliest = "earliest",
-        Latest = "latest",
     }
 }
 

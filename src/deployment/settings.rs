@@ -1,10 +1,10 @@
 //! A checked configuration as the types that each part of the program works with.
 
-use crate::config::{self, Config, Files, Loaded, StreamKey};
+use crate::config::{Config, Files, Loaded};
 use crate::exit::{Exit, Failure};
 use crate::metrics::{Identity, Labels, Metrics};
 use crate::worker;
-use livesession_formats::notification::{KeyParts, Reason, Rules};
+use livesession_formats::notification::{Reason, Rules};
 use livesession_grouping::{Anomaly, CloseCause, Policy};
 use livesession_index as index;
 use livesession_kafka as kafka;
@@ -57,10 +57,7 @@ impl Deployment {
             Failure::new(Exit::Config, format!("cannot use [grouping]: {}", problems.join("; ")))
         })?;
         let rules = Rules {
-            key_parts: match config.input.stream_key {
-                StreamKey::Full => KeyParts::AppAppnameStreamId,
-                StreamKey::StreamId => KeyParts::StreamId,
-            },
+            key_parts: config.input.stream_key,
             max_segment: config.grouping.max_segment,
             max_clock_skew: config.grouping.max_clock_skew,
         };
@@ -128,10 +125,7 @@ impl Deployment {
             topics: self.topics.clone(),
             policy: self.policy.clone(),
             rules: self.rules,
-            start: match config.input.start {
-                config::Start::Earliest => worker::Start::Earliest,
-                config::Start::Latest => worker::Start::Latest,
-            },
+            start: config.input.start,
             commit_interval: config.kafka.commit_interval.into(),
             commit_max_records: config.kafka.commit_max_records as usize,
             commit_timeout: config.kafka.transaction_timeout.into(),

@@ -33,6 +33,24 @@ pub struct Record<'a> {
     pub value: Option<&'a [u8]>,
 }
 
+/// Where to start reading a partition that has no committed offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    Earliest,
+    Latest,
+}
+
+impl Start {
+    pub const ALL: [Start; 2] = [Start::Earliest, Start::Latest];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Start::Earliest => "earliest",
+            Start::Latest => "latest",
+        }
+    }
+}
+
 /// A policy that the state was not made under and that it cannot go on with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot change `{setting}` from {from} to {to} while the changelog holds what was grouped under the old value")]

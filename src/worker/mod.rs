@@ -49,7 +49,7 @@ mod show;
 pub mod thread;
 
 pub use failure::Failure;
-pub use settings::{BETWEEN_SLICES, SLICE, Settings, Start, Topics};
+pub use settings::{BETWEEN_SLICES, SLICE, Settings, Topics};
 
 /// The two clocks, read once per turn.
 #[derive(Clone, Copy, Debug)]

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::{Failure, Now, Owned, RESTORE_SLICE, Running, Start, Worker, begin};
+use super::{Failure, Now, Owned, RESTORE_SLICE, Running, Worker, begin};
 use crate::clock;
 use crate::metrics::{self, Phase};
-use crate::partition::Partition;
+use crate::partition::{Partition, Start};
 use livesession_formats::changelog::{self, Reducer};
 use livesession_kafka::{Broker, Restored};
 

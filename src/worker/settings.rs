@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::partition::Start;
 use livesession_formats::notification::Rules;
 use livesession_grouping::Policy;
 
@@ -15,13 +16,6 @@ pub struct Topics {
     pub changelog: String,
     /// A compacted copy of the output by session id, if wanted.
     pub latest: Option<String>,
-}
-
-/// Where a partition is read from that this application has never read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    Earliest,
-    Latest,
 }
 
 /// The settings of a worker.

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use super::super::*;
 use crate::metrics::Labels;
+use crate::partition::Start;
 use livesession_formats::changelog;
 use livesession_formats::notification::Rules;
 use livesession_grouping as grouping;

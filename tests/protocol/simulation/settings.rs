@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use livesession::metrics::{Labels, Metrics};
-use livesession::worker::{SLICE, Settings, Start, Topics};
+use livesession::partition::Start;
+use livesession::worker::{SLICE, Settings, Topics};
 use livesession_formats::notification;
 use livesession_grouping::time::Millis;
 use livesession_grouping::{Policy, Settings as Rules};
