@@ -14,23 +14,22 @@
 //! about 60 bytes.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use livesession_grouping::time::Timestamp;
-use livesession_grouping::{Anomaly, Clock, Offset, Push, Pushes, SavedHead, Segment, SessionId, Settings};
+use livesession_grouping::{Clock, Offset, Push, Pushes, SavedHead, SessionId, Settings};
 
+mod batch;
 mod reduce;
+mod value;
 
+pub use batch::{MAX_BATCH_BYTES, encode_batches};
 pub use reduce::{Reduced, Reducer};
+use value::to_bytes;
 
 /// The version of the values written here.
 pub const VERSION: u32 = 1;
-
-/// A batch that would be longer is cut in two.
-pub const MAX_BATCH_BYTES: usize = 256 * 1_024;
 
 /// A record of the changelog: a key, and a value or a deletion.
 pub type Record = (String, Option<Vec<u8>>);
@@ -59,81 +58,6 @@ pub enum Error {
     OutOfRange { key: String, what: &'static str },
     #[error("changelog record has an unknown key of {length} bytes")]
     UnknownKey { length: usize },
-}
-
-/// Writes accepted segments as batches, and returns for each its record, first offset and number of segments.
-pub fn encode_batches<'a>(
-    accepted: impl IntoIterator<Item = &'a (Arc<str>, Arc<Segment>)>,
-) -> Vec<(Record, Offset, u32)> {
-    let mut batches = Vec::new();
-    let mut batch = Batch::default();
-    for (stream, segment) in accepted {
-        if batch.count > 0 && batch.bytes() + segment.text_bytes() as usize + stream.len() > MAX_BATCH_BYTES {
-            batches.extend(std::mem::take(&mut batch).finish());
-        }
-        batch.add(stream, segment);
-    }
-    batches.extend(batch.finish());
-    batches
-}
-
-/// A batch in the making.
-#[derive(Default)]
-struct Batch {
-    first: Offset,
-    count: u32,
-    streams: BTreeMap<Arc<str>, usize>,
-    stream_table: Vec<u8>,
-    rows: Vec<u8>,
-}
-
-impl Batch {
-    fn bytes(&self) -> usize {
-        self.stream_table.len() + self.rows.len() + 128
-    }
-
-    fn add(&mut self, stream: &Arc<str>, segment: &Segment) {
-        let next = self.streams.len();
-        let index = *self.streams.entry(Arc::clone(stream)).or_insert_with(|| {
-            if next > 0 {
-                self.stream_table.push(b',');
-            }
-            write_json(&mut self.stream_table, &**stream);
-            next
-        });
-        if self.count == 0 {
-            self.first = segment.offset();
-        } else {
-            self.rows.push(b',');
-        }
-        self.count += 1;
-        let view = segment.view();
-        let anomalies: Vec<&str> = view.anomalies.iter().map(Anomaly::as_str).collect();
-        let row = (
-            (index, segment.offset(), view.start.as_ms(), view.end.as_ms()),
-            (view.file_id, view.url, view.format, view.task_id, view.template_id),
-            (view.bitrate_kbps, view.media_ms, view.size_bytes, anomalies),
-        );
-        write_json(&mut self.rows, &row);
-    }
-
-    fn finish(self) -> Option<(Record, Offset, u32)> {
-        if self.count == 0 {
-            return None;
-        }
-        let mut value = format!("{{\"version\":{VERSION},\"streams\":[").into_bytes();
-        value.extend_from_slice(&self.stream_table);
-        value.extend_from_slice(b"],\"segments\":[");
-        value.extend_from_slice(&self.rows);
-        value.extend_from_slice(b"]}");
-        Some(((batch_key(self.first), Some(value)), self.first, self.count))
-    }
-}
-
-/// Appends a value as JSON. Writing numbers and texts to memory cannot fail.
-fn write_json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
-    let written = serde_json::to_writer(out, value);
-    debug_assert!(written.is_ok(), "numbers, texts and lists of them can be written");
 }
 
 /// Returns the key of the batch whose first segment has that input offset.
@@ -270,10 +194,4 @@ pub fn encode_marker(marker: &Marker) -> Record {
         },
     };
     (MARKER_KEY.to_owned(), Some(to_bytes(&value)))
-}
-
-fn to_bytes(value: &impl Serialize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(512);
-    write_json(&mut bytes, value);
-    bytes
 }

@@ -1,19 +1,13 @@
 //! Reading the changelog: records in log order, reduced by key, to what a restore needs.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
-use serde::Deserialize as DeriveDeserialize;
-use serde::de::{Deserialize, Deserializer, Visitor};
-
-use super::{Error, HeadValue, HintsValue, MARKER_KEY, Marker, MarkerValue, VERSION, batch_key};
+use super::batch::decode_batch;
+use super::value::{optional_time, read, span, time};
+use super::{Error, HeadValue, HintsValue, MARKER_KEY, Marker, MarkerValue, batch_key};
 use livesession_grouping::policy::Override;
-use livesession_grouping::time::{Millis, Timestamp};
-use livesession_grouping::{
-    Anomaly, Clock, CloseCause, Head, NewSegment, Offset, Push, Pushes, Saved, SavedHead, Segment, SessionId, Settings,
-};
+use livesession_grouping::{Clock, CloseCause, Head, Offset, Push, Pushes, Saved, SavedHead, SessionId, Settings};
 
 /// Reduces changelog records by key, in log order, to what a restore needs.
 ///
@@ -98,108 +92,6 @@ impl Reducer {
         };
         Ok(Reduced { saved, marker: self.marker, batches })
     }
-}
-
-#[derive(DeriveDeserialize)]
-struct Versioned {
-    version: u32,
-}
-
-/// Reads a value of this version.
-fn read<'a, T: Deserialize<'a>>(key: &str, value: &'a [u8]) -> Result<T, Error> {
-    let unreadable = |source| Error::Unreadable { key: key.to_owned(), source };
-    let read = serde_json::from_slice(value);
-    // A newer value may lack fields: its version explains more than they do.
-    let Versioned { version } = match &read {
-        Ok(_) if value.starts_with(br#"{"version":1,"#) => return read.map_err(unreadable),
-        _ => serde_json::from_slice(value).map_err(unreadable)?,
-    };
-    if version > VERSION {
-        return Err(Error::Newer { key: key.to_owned(), version });
-    }
-    read.map_err(unreadable)
-}
-
-fn time(key: &str, ms: i64) -> Result<Timestamp, Error> {
-    Timestamp::from_ms(ms).ok_or_else(|| Error::OutOfRange { key: key.to_owned(), what: "a time" })
-}
-
-fn optional_time(key: &str, ms: Option<i64>) -> Result<Option<Timestamp>, Error> {
-    ms.map(|ms| time(key, ms)).transpose()
-}
-
-fn span(key: &str, ms: i64) -> Result<Millis, Error> {
-    Millis::from_ms(ms).ok_or_else(|| Error::OutOfRange { key: key.to_owned(), what: "a span of time" })
-}
-
-/// A text that borrows from the value where it has no escapes.
-#[derive(Debug)]
-struct Text<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text<'a>, D::Error> {
-        struct TextVisitor;
-        impl<'de> Visitor<'de> for TextVisitor {
-            type Value = Text<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(TextVisitor)
-    }
-}
-
-type Place = (usize, Offset, i64, i64);
-type Numbers<'a> = (Option<i64>, Option<i64>, Option<i64>, Vec<Text<'a>>);
-
-#[derive(DeriveDeserialize)]
-struct Row<'a>(Place, #[serde(borrow)] Texts<'a>, #[serde(borrow)] Numbers<'a>);
-
-type Texts<'a> = (Text<'a>, Option<Text<'a>>, Option<Text<'a>>, Option<Text<'a>>, Option<Text<'a>>);
-
-#[derive(DeriveDeserialize)]
-struct BatchValue<'a> {
-    #[serde(borrow)]
-    streams: Vec<Text<'a>>,
-    #[serde(borrow)]
-    segments: Vec<Row<'a>>,
-}
-
-fn decode_batch(key: &str, value: &[u8], segments: &mut Vec<(Arc<str>, Segment)>) -> Result<(), Error> {
-    let batch: BatchValue<'_> = read(key, value)?;
-    let streams: Vec<Arc<str>> = batch.streams.iter().map(|stream| Arc::from(&*stream.0)).collect();
-    for Row((stream, offset, start, end), texts, (bitrate_kbps, media_ms, size_bytes, anomalies)) in batch.segments {
-        let out_of_range = |what| Error::OutOfRange { key: key.to_owned(), what };
-        let stream = streams.get(stream).ok_or_else(|| out_of_range("a stream"))?;
-        let anomalies = anomalies.iter().map(|name| Anomaly::parse(&name.0).ok_or_else(|| out_of_range("an anomaly")));
-        let new = NewSegment {
-            file_id: &texts.0.0,
-            start: time(key, start)?,
-            end: time(key, end)?,
-            url: texts.1.as_ref().map(|text| &*text.0),
-            format: texts.2.as_ref().map(|text| &*text.0),
-            task_id: texts.3.as_ref().map(|text| &*text.0),
-            template_id: texts.4.as_ref().map(|text| &*text.0),
-            bitrate_kbps,
-            media_ms,
-            size_bytes,
-            anomalies: anomalies.collect::<Result<_, _>>()?,
-        };
-        if new.end < new.start {
-            return Err(out_of_range("an interval"));
-        }
-        segments.push((Arc::clone(stream), Segment::new(offset, &new)));
-    }
-    Ok(())
 }
 
 fn decode_head(key: &str, session_id: SessionId, value: &[u8]) -> Result<SavedHead, Error> {
