@@ -76,8 +76,12 @@ pub enum Error {
     },
 
     /// Fill the file again from the topic: another program has written to it.
-    #[error("cannot read {column} of {of} from index {}: {found:?}", path.display())]
-    Unreadable { path: PathBuf, column: String, of: String, found: String },
+    #[error("index {} has a row that no indexer writes", path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: Box<Unreadable>,
+    },
 
     /// Something else: nothing was written to it.
     #[error("{} is not a SQLite file: name the index, or delete it if it was the index once", path.display())]
@@ -133,9 +137,9 @@ impl Error {
     pub(super) fn from_sql(path: &Path, source: rusqlite::Error) -> Error {
         let path = path.to_owned();
         if let rusqlite::Error::FromSqlConversionFailure(_, _, cause) = &source
-            && let Some(Unreadable { column, of, found }) = cause.downcast_ref().cloned()
+            && let Some(unreadable) = cause.downcast_ref::<Unreadable>()
         {
-            return Error::Unreadable { path, column, of, found };
+            return Error::Unreadable { path, source: Box::new(unreadable.clone()) };
         }
         match source.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Busy { path, source },
@@ -154,14 +158,14 @@ impl Error {
     }
 }
 
-/// A column that no indexer writes like this, on its way through rusqlite's error to [`Error::Unreadable`].
-#[derive(Clone, Debug, thiserror::Error)]
+/// A column that cannot be read. Passes through rusqlite's error to [`Error::Unreadable`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot read {column} of {of}: {found:?}")]
-pub(super) struct Unreadable {
-    pub(super) column: String,
+pub struct Unreadable {
+    pub column: String,
     /// A session or a stream.
-    pub(super) of: String,
-    pub(super) found: String,
+    pub of: String,
+    pub found: String,
 }
 
 /// Returns whether a file begins as SQLite's do.

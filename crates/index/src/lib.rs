@@ -50,7 +50,7 @@ mod records;
 mod schema;
 mod writer;
 
-pub use error::Error;
+pub use error::{Error, Unreadable};
 pub use freshness::Freshness;
 pub use identity::{FileId, file_id};
 pub use lookup::MAX_MERGES;

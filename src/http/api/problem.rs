@@ -146,8 +146,8 @@ impl From<index::Error> for Problem {
                 Kind::IndexUnavailable,
                 format!("it took longer than {seconds} s: ask for less at a time, by stream or by time"),
             ),
-            error @ index::Error::Unreadable { .. } => {
-                tracing::warn!(%error, "could not answer from index");
+            index::Error::Unreadable { path, source } => {
+                tracing::warn!(path = %path.display(), error = %source, "could not answer from index");
                 Problem::new(Kind::IndexUnavailable, "it has a row that no indexer of ours wrote: rebuild it")
             }
             other => {
