@@ -75,18 +75,15 @@ fn shows(streams: usize, segments: usize) -> Traffic {
 }
 
 fn segment<'a>(file_id: &'a str, start: i64, end: i64) -> NewSegment<'a> {
+    let at = |second| Timestamp::from_ms(ZERO + second * 1_000).expect("in range");
     NewSegment {
-        file_id,
-        start: Timestamp::from_ms(ZERO + start * 1_000).expect("in range"),
-        end: Timestamp::from_ms(ZERO + end * 1_000).expect("in range"),
         url: Some("http://vod.example.com/aa11/5285000000000004001/f0.mp4"),
         format: Some("mp4"),
         task_id: Some("1818000000000000404"),
-        template_id: None,
         bitrate_kbps: Some(0),
         media_ms: Some(1_799_000),
         size_bytes: Some(60_110_022),
-        anomalies: Anomalies::NONE,
+        ..NewSegment::new(file_id, at(start), at(end))
     }
 }
 

@@ -229,7 +229,24 @@ impl Segment {
     }
 }
 
-impl NewSegment<'_> {
+impl<'a> NewSegment<'a> {
+    /// Returns a segment without any attribute.
+    pub const fn new(file_id: &'a str, start: Timestamp, end: Timestamp) -> NewSegment<'a> {
+        NewSegment {
+            file_id,
+            start,
+            end,
+            url: None,
+            format: None,
+            task_id: None,
+            template_id: None,
+            bitrate_kbps: None,
+            media_ms: None,
+            size_bytes: None,
+            anomalies: Anomalies::NONE,
+        }
+    }
+
     /// Returns what the segment counts towards `max_session_bytes`: its texts as they are written in a JSON string.
     ///
     /// Escapes count as written, since a control character takes six bytes there; format and template count twice,
@@ -289,17 +306,7 @@ mod tests {
     #[test]
     fn remembered_segment_gives_back_what_came() {
         let full = full();
-        let bare = NewSegment {
-            url: None,
-            format: None,
-            task_id: None,
-            template_id: None,
-            bitrate_kbps: None,
-            media_ms: None,
-            size_bytes: None,
-            anomalies: Anomalies::NONE,
-            ..full
-        };
+        let bare = NewSegment::new(full.file_id, full.start, full.end);
         let mixed = NewSegment { url: None, task_id: None, ..full };
         for new in [full, bare, mixed] {
             assert_eq!(Segment::new(7, &new).view(), new);

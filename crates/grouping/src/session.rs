@@ -293,19 +293,7 @@ mod tests {
     }
 
     fn new(file_id: &str, start: i64, end: i64) -> NewSegment<'_> {
-        NewSegment {
-            file_id,
-            start: ms(start),
-            end: ms(end),
-            url: None,
-            format: None,
-            task_id: None,
-            template_id: None,
-            bitrate_kbps: None,
-            media_ms: None,
-            size_bytes: None,
-            anomalies: Anomalies::NONE,
-        }
+        NewSegment::new(file_id, ms(start), ms(end))
     }
 
     fn sorted(news: &[NewSegment<'_>]) -> Vec<Arc<Segment>> {

@@ -45,19 +45,7 @@ impl Feed {
     }
 
     fn accept(&mut self, file_id: &str, start: i64, end: i64) -> Outcome {
-        let segment = NewSegment {
-            file_id,
-            start: ms(start),
-            end: ms(end),
-            url: None,
-            format: None,
-            task_id: None,
-            template_id: None,
-            bitrate_kbps: None,
-            media_ms: None,
-            size_bytes: None,
-            anomalies: Anomalies::NONE,
-        };
+        let segment = NewSegment::new(file_id, ms(start), ms(end));
         let arrival = self.arrival();
         let placement = self.grouper.accept(arrival, &segment);
         self.grouper.check_invariants();

@@ -17,17 +17,10 @@ pub const ROOM_7: &str = "push.example.com/live/room-7";
 
 fn file<'a>(file_id: &'a str, start: &str, end: &str, url: &'a str, media_ms: i64) -> NewSegment<'a> {
     NewSegment {
-        file_id,
-        start: at(start),
-        end: at(end),
         url: Some(url),
         format: Some(url.rsplit('.').next().map_or("", |suffix| if suffix == "m3u8" { "hls" } else { suffix })),
-        task_id: None,
-        template_id: None,
-        bitrate_kbps: None,
         media_ms: Some(media_ms),
-        size_bytes: None,
-        anomalies: Anomalies::NONE,
+        ..NewSegment::new(file_id, at(start), at(end))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use livesession_formats::session::{SessionRecord, decode};
 use livesession_grouping::time::Timestamp;
-use livesession_grouping::{Anomalies, Anomaly, CloseCause, NewSegment, Publication, SessionId, Status};
+use livesession_grouping::{Anomaly, CloseCause, NewSegment, Publication, SessionId, Status};
 use proptest::prelude::*;
 
 use crate::contracts::{SOURCE, assert_valid, closed, encoded, json, ms, validator, withdrawn};
@@ -230,11 +230,7 @@ fn recorded_time_and_silences_are_those_on_a_grid_of_milliseconds() {
             .zip(0..)
             .map(|(((start, end), file_id), offset)| {
                 let (start, end) = (ms(i64::try_from(*start).unwrap()), ms(i64::try_from(*end).unwrap()));
-                let bare = NewSegment {
-                    file_id, start, end, url: None, format: None, task_id: None, template_id: None, bitrate_kbps: None,
-                    media_ms: None, size_bytes: None, anomalies: Anomalies::NONE,
-                };
-                (offset, bare)
+                (offset, NewSegment::new(file_id, start, end))
             })
             .collect();
         let record = decode(&encoded(&closed("//grid", &members))).unwrap();

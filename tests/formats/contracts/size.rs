@@ -56,19 +56,7 @@ fn worst(segments: u32, text_bytes: u64, texts: Texts) -> Publication {
 }
 
 fn only_url(text: &str) -> NewSegment<'_> {
-    NewSegment {
-        file_id: "f",
-        start: ms(0),
-        end: ms(0),
-        url: Some(text),
-        format: None,
-        task_id: None,
-        template_id: None,
-        bitrate_kbps: None,
-        media_ms: None,
-        size_bytes: None,
-        anomalies: Default::default(),
-    }
+    NewSegment { url: Some(text), ..NewSegment::new("f", ms(0), ms(0)) }
 }
 
 fn all_texts(text: &str) -> NewSegment<'_> {

@@ -34,17 +34,9 @@ pub fn policy(rules: &Rules) -> Policy {
 
 pub fn segment(seg: &Seg) -> NewSegment<'_> {
     NewSegment {
-        file_id: &seg.file,
-        start: timestamp(seg.start),
-        end: timestamp(seg.end),
         url: seg.url.as_deref(),
         format: seg.format,
-        task_id: None,
-        template_id: None,
-        bitrate_kbps: None,
-        media_ms: None,
-        size_bytes: None,
-        anomalies: Anomalies::NONE,
+        ..NewSegment::new(&seg.file, timestamp(seg.start), timestamp(seg.end))
     }
 }
 

@@ -11,19 +11,7 @@ use super::*;
 use crate::Error;
 
 fn publication(status: Status) -> Publication {
-    let plain = NewSegment {
-        file_id: "f",
-        start: ms(1_000),
-        end: ms(5_000),
-        url: None,
-        format: None,
-        task_id: None,
-        template_id: None,
-        bitrate_kbps: None,
-        media_ms: None,
-        size_bytes: None,
-        anomalies: Default::default(),
-    };
+    let plain = NewSegment::new("f", ms(1_000), ms(5_000));
     let full = NewSegment {
         file_id: "<\"f\\2\">",
         start: ms(2_000),
