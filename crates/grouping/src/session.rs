@@ -286,7 +286,7 @@ mod tests {
     use alloc::string::ToString;
 
     use super::*;
-    use crate::{Anomalies, NewSegment};
+    use crate::NewSegment;
 
     fn ms(ms: i64) -> Timestamp {
         Timestamp::from_ms(ms).unwrap()
