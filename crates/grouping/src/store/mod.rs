@@ -30,6 +30,9 @@ use crate::segment::Segment;
 use crate::session::SessionId;
 use crate::time::{Millis, Timestamp};
 use crate::timeline::{Past, Session, SessionNo, StreamNo, Timeline};
+use undo::UndoLog;
+
+mod undo;
 
 /// Streams, sessions and files by number and name.
 #[derive(Default)]
@@ -66,42 +69,6 @@ struct SessionEntry {
 struct Transaction {
     undo: UndoLog,
     changes: Changes,
-}
-
-/// What a transaction has changed, as it was before.
-#[derive(Default)]
-struct UndoLog {
-    /// Streams whose lists or hints have changed; `None` if the transaction made the stream.
-    streams: Vec<(StreamNo, Option<Timeline>)>,
-    /// Sessions that have changed; `None` if the transaction made the session.
-    sessions: Vec<(SessionNo, Option<Kept>)>,
-    /// Segments that are remembered now and were not.
-    added: Vec<(StreamNo, Arc<Segment>)>,
-    /// Segments that were remembered and are not now.
-    removed: Vec<(StreamNo, Arc<Segment>)>,
-    /// Sessions whose content has been taken out. Their numbers stay their own until the transaction ends.
-    gone: Vec<SessionNo>,
-    /// Streams without sessions and hints, to be dropped when the transaction commits.
-    emptied: Vec<StreamNo>,
-}
-
-/// A session as it was.
-struct Kept {
-    /// Without its members.
-    session: Session,
-    members: Members,
-}
-
-/// Members as they were.
-enum Members {
-    /// As many as that, from the first: nothing has happened but adding.
-    First(usize),
-    All(Vec<Arc<Segment>>),
-}
-
-/// Returns whether `kept` is where a list keeps `number`.
-fn is_kept<T>(list: &[(u32, T)], kept: u32, number: u32) -> bool {
-    list.get(kept as usize).is_some_and(|(there, _)| *there == number)
 }
 
 /// Transactions.
@@ -146,8 +113,10 @@ impl Store {
                     self.sessions.remove(number as usize);
                 }
                 Some(kept) => {
-                    changed.push(kept.session.stream());
-                    self.put_back(number, kept);
+                    changed.push(kept.stream());
+                    let entry = &mut self.sessions[number as usize];
+                    kept.put_back(&mut entry.session);
+                    entry.unschedule();
                 }
             }
         }
@@ -173,40 +142,19 @@ impl Store {
         Some(changed)
     }
 
-    fn put_back(&mut self, number: SessionNo, kept: Kept) {
-        let entry = &mut self.sessions[number as usize];
-        let members = match kept.members {
-            Members::First(count) => {
-                let mut members = entry.session.take_members();
-                members.truncate(count);
-                members
-            }
-            Members::All(members) => members,
-        };
-        entry.session = kept.session.with_members(members);
-        entry.unschedule();
-    }
-
     /// Keeps a copy of a session before its first change in the transaction, if that adds members to its end at most.
     fn keep_session(&mut self, number: SessionNo) {
-        let Some(Transaction { undo, .. }) = &mut self.transaction else { return };
-        let entry = &mut self.sessions[number as usize];
-        if !is_kept(&undo.sessions, entry.kept, number) {
-            let members = Members::First(entry.session.members().len());
-            entry.kept = undo.sessions.len() as u32;
-            undo.sessions.push((number, Some(Kept { session: entry.session.without_members(), members })));
+        if let Some(Transaction { undo, .. }) = &mut self.transaction {
+            let entry = &mut self.sessions[number as usize];
+            undo.keep_session(number, &mut entry.kept, &entry.session);
         }
     }
 
     /// Keeps a copy of a session before its members move.
     fn keep_members(&mut self, number: SessionNo) {
-        self.keep_session(number);
-        let Some(Transaction { undo, .. }) = &mut self.transaction else { return };
-        let entry = &self.sessions[number as usize];
-        if let (_, Some(Kept { members, .. })) = &mut undo.sessions[entry.kept as usize]
-            && let Members::First(count) = *members
-        {
-            *members = Members::All(entry.session.members()[..count].to_vec());
+        if let Some(Transaction { undo, .. }) = &mut self.transaction {
+            let entry = &mut self.sessions[number as usize];
+            undo.keep_members(number, &mut entry.kept, &entry.session);
         }
     }
 
@@ -275,11 +223,8 @@ impl Store {
     /// Returns the timeline of a stream to be changed.
     pub fn timeline_mut(&mut self, number: StreamNo) -> &mut Timeline {
         let entry = &mut self.streams[number as usize];
-        if let Some(Transaction { undo, .. }) = &mut self.transaction
-            && !is_kept(&undo.streams, entry.kept, number)
-        {
-            entry.kept = undo.streams.len() as u32;
-            undo.streams.push((number, Some(entry.timeline.clone())));
+        if let Some(Transaction { undo, .. }) = &mut self.transaction {
+            undo.keep_stream(number, &mut entry.kept, &entry.timeline);
         }
         &mut entry.timeline
     }
