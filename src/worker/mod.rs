@@ -267,6 +267,14 @@ impl<'b, B: Broker> Worker<'b, B> {
         self.unsettled().next().is_some()
     }
 
+    /// Returns the states of the partitions that are running.
+    pub fn partitions(&self) -> impl Iterator<Item = &Partition> {
+        self.owned.values().filter_map(|owned| match owned {
+            Owned::Running(running) => Some(&running.state),
+            Owned::Restoring { .. } => None,
+        })
+    }
+
     fn poll_timeout(&self, now: Now) -> Duration {
         if self.has_more() {
             return Duration::ZERO;

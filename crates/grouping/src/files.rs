@@ -53,6 +53,12 @@ impl FileTable {
         self.files.insert_unique(hash.wide(), File { stream, hash, segment }, |file| file.hash.wide());
     }
 
+    /// Returns whether that very segment is in the table.
+    pub fn contains(&self, stream: StreamNo, segment: &Arc<Segment>) -> bool {
+        let hash = self.hash(stream, segment.file_id());
+        self.files.find(hash.wide(), |file| Arc::ptr_eq(&file.segment, segment)).is_some()
+    }
+
     /// Removes that very segment. Returns whether it was in the table.
     pub fn remove(&mut self, stream: StreamNo, segment: &Arc<Segment>) -> bool {
         let hash = self.hash(stream, segment.file_id());

@@ -369,6 +369,8 @@ impl<'a> World<'a> {
         let is_killed = self.clients[client].killed.get();
         match result {
             Ok(rest) if !is_killed => {
+                // After whatever the turn was: a restore, a transaction that is open, committed or rolled back.
+                worker.partitions().for_each(|partition| partition.grouper().check_invariants());
                 *node.worker.borrow_mut() = Some(worker);
                 let wanted = self.clients[client].take_rest();
                 if rest != wanted {

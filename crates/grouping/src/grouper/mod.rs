@@ -108,7 +108,14 @@ impl Grouper {
     }
 
     /// Ends the transaction: it is committed.
+    ///
+    /// # Panics
+    ///
+    /// In debug builds, if what the transaction has touched breaks one of [`crate::invariants`].
     pub fn commit(&mut self) {
+        if cfg!(debug_assertions) {
+            invariants::check_touched(&self.store, |number| self.is_scheduled(number));
+        }
         self.store.commit();
     }
 
@@ -221,16 +228,19 @@ impl Grouper {
         false
     }
 
-    /// Panics with the name of the invariant that does not hold: see [`crate::invariants`].
+    /// Checks the invariants of the whole state: see [`crate::invariants`]. Looks at every segment.
     ///
     /// # Panics
     ///
-    /// Our defects only.
+    /// With the name of an invariant that does not hold: a defect of this crate.
     pub fn check_invariants(&self) {
-        invariants::check(&self.store, |number| {
-            let is_scheduled = self.store.position(number).is_some_and(Position::is_scheduled);
-            is_scheduled || self.nothing_is_late || self.schedule.is_among_frozen(number)
-        });
+        invariants::check(&self.store, |number| self.is_scheduled(number));
+    }
+
+    /// Returns whether a session comes up again by itself.
+    fn is_scheduled(&self, number: SessionNo) -> bool {
+        let is_scheduled = self.store.position(number).is_some_and(Position::is_scheduled);
+        is_scheduled || self.nothing_is_late || self.schedule.is_among_frozen(number)
     }
 
     /// Returns the stream with that key, which is added if it is not there.
@@ -279,5 +289,22 @@ impl Grouper {
         let Some(hints) = self.store.timeline(number).hints() else { return };
         let bound = self.policy.hint_bound(hints.last_hint);
         self.schedule.wake_stream(number, self.store.stream_timer_mut(number), bound);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Millis;
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "listed_sessions_are_those_of_the_stream: //cam")]
+    fn commit_notices_a_broken_invariant() {
+        let mut grouper = Grouper::new(Policy::default());
+        grouper.begin();
+        let stream = grouper.store.add_stream("//cam", Millis::ZERO);
+        grouper.store.timeline_mut(stream).insert_live(0, 7);
+        grouper.commit();
     }
 }

@@ -142,6 +142,16 @@ impl Store {
         Some(changed)
     }
 
+    /// Returns the streams of which the transaction has kept a copy, or which it has made.
+    pub fn touched_streams(&self) -> impl Iterator<Item = StreamNo> {
+        self.transaction.iter().flat_map(|transaction| &transaction.undo.streams).map(|(number, _)| *number)
+    }
+
+    /// Returns the sessions of which the transaction has kept a copy, or which it has made. Some may be gone again.
+    pub fn touched_sessions(&self) -> impl Iterator<Item = SessionNo> {
+        self.transaction.iter().flat_map(|transaction| &transaction.undo.sessions).map(|(number, _)| *number)
+    }
+
     /// Keeps a copy of a session before its first change in the transaction, if that adds members to its end at most.
     fn keep_session(&mut self, number: SessionNo) {
         if let Some(Transaction { undo, .. }) = &mut self.transaction {
@@ -402,6 +412,11 @@ impl Store {
     /// Returns the remembered segments of a file.
     pub fn find_files(&self, stream: StreamNo, hash: FileHash, file_id: &str) -> impl Iterator<Item = &Arc<Segment>> {
         self.files.find(stream, hash, file_id)
+    }
+
+    /// Returns whether that very segment is remembered.
+    pub fn is_remembered(&self, stream: StreamNo, segment: &Arc<Segment>) -> bool {
+        self.files.contains(stream, segment)
     }
 
     /// Remembers a segment by its file. In a transaction it has just been accepted.
