@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use livesession::clock;
 use livesession_grouping::time::{Millis, Timestamp};
-use livesession_grouping::{Anomalies, Arrival, Grouper, NewSegment, Outcome, Policy, Settings};
+use livesession_grouping::{Arrival, Grouper, NewSegment, Outcome, Policy, Settings};
 use mimalloc::MiMalloc;
 
 /// Counts what is allocated while it is asked to, so that memory is measured and not guessed.

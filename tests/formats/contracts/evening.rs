@@ -7,7 +7,7 @@
 use livesession_formats::notification::{Decoder, Notification, Rules};
 use livesession_grouping::time::Timestamp;
 use livesession_grouping::{
-    Anomalies, Anomaly, Arrival, CloseCause, Grouper, Hint, NewSegment, Outcome, Policy, Publication, Settings, Status,
+    Anomaly, Arrival, CloseCause, Grouper, Hint, NewSegment, Outcome, Policy, Publication, Settings, Status,
 };
 use serde_json::json;
 

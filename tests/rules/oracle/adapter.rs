@@ -1,7 +1,7 @@
 //! Between the program's values and the oracle's: the only file here that knows both.
 
 use livesession_grouping::time::{Millis, Timestamp};
-use livesession_grouping::{Anomalies, NewSegment, Policy, Publication, Settings, Status, policy};
+use livesession_grouping::{NewSegment, Policy, Publication, Settings, Status, policy};
 
 use super::{Record, Rules, Seg};
 
