@@ -1,9 +1,11 @@
 //! Sessions as an evening of many streams gives them: four files each, a silence after the second.
 
-use livesession_formats::session::SessionRecord;
-use livesession_formats::session::record::{Gap, Rendition, Segment, SourceRange, Stream, VERSION};
+use std::sync::Arc;
+
+use livesession_formats::session::{SessionRecord, Source};
+use livesession_grouping::session::silences;
 use livesession_grouping::time::Timestamp;
-use livesession_grouping::{CloseCause, SessionId, Status};
+use livesession_grouping::{CloseCause, Head, NewSegment, Publication, Segment, SessionId, Status};
 
 /// 2025-08-01T00:00:00Z.
 pub const BEGIN_MS: i64 = 1_754_006_400_000;
@@ -11,8 +13,6 @@ pub const BEGIN_MS: i64 = 1_754_006_400_000;
 const TURN_MS: i64 = 6 * 3_600_000;
 const FILE_MS: i64 = 1_500_000;
 const SILENCE_MS: i64 = 90_000;
-/// Bytes of a file.
-const SIZE: i64 = 60_110_022;
 
 /// Files of a session.
 pub const FILES: u64 = 4;
@@ -57,58 +57,46 @@ impl Sample {
     pub fn record(self, session: u64) -> SessionRecord {
         let ms = |ms| Timestamp::from_ms(ms).unwrap();
         let start_ms = self.start_ms(session);
-        let mut segments = Vec::new();
-        let mut at = start_ms;
+        let (mut segments, mut at) = (Vec::new(), start_ms);
         for file in 0..FILES {
             let file_id = self.file_id(session, file);
-            segments.push(Segment {
-                url: Some(format!("http://1250000004.vod.example.com/cc33/{file_id}/f0.mp4")),
-                file_id,
-                format: Some("mp4".to_owned()),
-                task_id: Some("1818000000000000404".to_owned()),
-                rendition: 0,
-                start: ms(at),
-                end: ms(at + FILE_MS),
-                duration_ms: FILE_MS,
+            let new = NewSegment {
+                url: Some(&format!("http://1250000004.vod.example.com/cc33/{file_id}/f0.mp4")),
+                format: Some("mp4"),
+                task_id: Some("1818000000000000404"),
                 media_ms: Some(FILE_MS - 80),
-                size_bytes: Some(SIZE),
-                anomalies: Vec::new(),
-                offset: (session * FILES + file) as i64,
-            });
+                size_bytes: Some(60_110_022),
+                ..NewSegment::new(&file_id, ms(at), ms(at + FILE_MS))
+            };
+            segments.push(Arc::new(Segment::new((session * FILES + file) as i64, &new)));
             at += FILE_MS + if file == 1 { SILENCE_MS } else { 0 };
         }
-        let silence = start_ms + 2 * FILE_MS;
-        let recorded_ms = FILES as i64 * FILE_MS;
-        SessionRecord {
-            version: VERSION,
+        let (recorded, gaps) = silences(segments.iter().map(AsRef::as_ref));
+        let (first_offset, last_offset) = (segments[0].offset(), segments[segments.len() - 1].offset());
+        let head = Head {
             session_id: self.id(session),
             revision: 1,
-            status: Status::Closed.into(),
-            merged_into: None,
             continues: None,
-            close_cause: Some(CloseCause::Watermark.into()),
-            stream: Stream::from_key(&self.stream_key(session)),
+            close_cause: Some(CloseCause::Watermark),
             start: ms(start_ms),
             end: ms(at),
-            duration_ms: at - start_ms,
-            recorded_ms,
-            gaps: vec![Gap::new(ms(silence), ms(silence + SILENCE_MS))],
-            renditions: vec![Rendition {
-                format: Some("mp4".to_owned()),
-                template_id: None,
-                bitrate_kbps: None,
-                segments: FILES as u32,
-                recorded_ms,
-                size_bytes: Some(FILES as i64 * SIZE),
-            }],
-            segments,
-            source: SourceRange {
-                topic: "recording-notifications".to_owned(),
-                partition: (session % 12) as i32,
-                first_offset: (session * FILES) as i64,
-                last_offset: (session * FILES + FILES - 1) as i64,
-            },
+            recorded,
+            first_offset,
+            last_offset,
             watermark: ms(at + 8_280_001),
-        }
+            seed_offset: first_offset,
+            segments: FILES as u32,
+        };
+        let publication = Publication {
+            stream: self.stream_key(session).into(),
+            allowed_at: head.watermark,
+            head,
+            status: Status::Closed,
+            merged_into: None,
+            gaps,
+            segments,
+        };
+        let source = Source { topic: "recording-notifications", partition: (session % 12) as i32 };
+        SessionRecord::from_publication(&publication, source)
     }
 }
