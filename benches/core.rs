@@ -106,7 +106,7 @@ fn feed(grouper: &mut Grouper, traffic: &Traffic, transaction: usize) -> usize {
             let arrival = Arrival { stream: &traffic.streams[*stream], offset, timestamp: None, now };
             assert_eq!(grouper.accept(arrival, &segment(file_id, *start, *end)), Outcome::Accepted);
         }
-        published += grouper.settle(usize::MAX).len();
+        published += grouper.publish_due(usize::MAX).len();
         black_box(grouper.take_changes());
         grouper.commit();
     }

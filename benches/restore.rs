@@ -81,7 +81,7 @@ fn fill(brokers: &str, name: &str, input: &str, segments: i64) -> (usize, usize,
             let record = Record { offset, timestamp: None, value: Some(value.as_bytes()) };
             partition.read(&mut decoder, record, Timestamp::MIN).unwrap();
         }
-        assert_eq!(partition.settle(usize::MAX), [], "all is open");
+        assert_eq!(partition.publish_due(usize::MAX), [], "all is open");
         let written = partition.prepare();
         partition.committed();
         worked += since.elapsed();

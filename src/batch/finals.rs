@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use livesession_grouping::time::{Millis, Timestamp};
-use livesession_grouping::{CloseCause, Fate, Grouper, Policy, Publication, SessionId, Status};
+use livesession_grouping::{CloseCause, Grouper, Policy, Publication, PublishedState, SessionId, Status};
 
 /// After how much event time a session that is past its bound and not forgotten is looked at again.
 const LOOK_AGAIN: Millis = Millis::from_secs(60);
@@ -54,7 +54,7 @@ impl Finals {
             if self.latest.get(&id).is_none_or(|publication| publication.head.revision != revision) {
                 continue;
             }
-            if grouper.fate(&stream, id) == Fate::Forgotten {
+            if grouper.published_state(&stream, id) == PublishedState::Forgotten {
                 return self.latest.remove(&id);
             }
             self.queue.push(Reverse((watermark + LOOK_AGAIN, stream, start, id, revision)));
@@ -68,6 +68,8 @@ impl Finals {
     pub fn rest(&mut self, grouper: &Grouper) -> impl Iterator<Item = Publication> {
         self.queue.clear();
         let latest = std::mem::take(&mut self.latest).into_values();
-        latest.filter(|publication| grouper.fate(&publication.stream, publication.head.session_id) != Fate::Changed)
+        latest.filter(|publication| {
+            grouper.published_state(&publication.stream, publication.head.session_id) != PublishedState::Changed
+        })
     }
 }

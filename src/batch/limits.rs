@@ -32,7 +32,7 @@ impl Recut {
             grouper.accept(arrival, &segment.view());
         }
         // Once, at the end: what is closed earlier would be published again when it grows.
-        let mut parts = grouper.settle(usize::MAX);
+        let mut parts = grouper.publish_due(usize::MAX);
         parts.extend(grouper.open_sessions().map(|last| Publication {
             status: whole.status,
             allowed_at: whole.allowed_at,

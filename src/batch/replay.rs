@@ -109,7 +109,7 @@ impl<'d, S: FnMut(&Publication, &Origin) -> Result<(), Failure>> Replay<'d, S> {
         let applied = partition::apply(&mut partition.grouper, input, notification, now);
         self.tally.count(applied, record);
         match applied {
-            Ok(Outcome::Accepted | Outcome::Hint) if self.mode != Mode::Set => self.settle(index),
+            Ok(Outcome::Accepted | Outcome::Hint) if self.mode != Mode::Set => self.publish_due(index),
             Ok(_) => Ok(()),
             Err(reason) => match &mut self.dead_letters {
                 Some(dead_letters) => dead_letters.write(self.deployment, &partition.origin.topic, record, reason),
@@ -141,10 +141,10 @@ impl<'d, S: FnMut(&Publication, &Origin) -> Result<(), Failure>> Replay<'d, S> {
     }
 
     /// Publishes what is due under the partition's watermark, and prints what is final.
-    fn settle(&mut self, index: usize) -> Result<(), Failure> {
+    fn publish_due(&mut self, index: usize) -> Result<(), Failure> {
         let Replay { mode, partitions, sink, tally, .. } = self;
         let Partition { origin, grouper, finals } = &mut partitions[index];
-        for publication in grouper.settle(usize::MAX) {
+        for publication in grouper.publish_due(usize::MAX) {
             if *mode == Mode::AllRevisions {
                 put(sink, tally, &publication, origin)?;
             } else if let Some(last) = finals.publish(publication, grouper.policy()) {
@@ -169,7 +169,7 @@ impl<'d, S: FnMut(&Publication, &Origin) -> Result<(), Failure>> Replay<'d, S> {
             Ok(())
         };
         loop {
-            let slice = grouper.settle(SLICE);
+            let slice = grouper.publish_due(SLICE);
             if slice.is_empty() {
                 break;
             }

@@ -10,7 +10,7 @@ use super::topic::Topic;
 use crate::exit::{Exit, Failure};
 use crate::partition::{self, Partition, RestoreError};
 use livesession_formats::changelog::{self, MARKER_KEY, Marker, Reducer};
-use livesession_grouping::{Clock, Outlook};
+use livesession_grouping::{Clock, PendingSession};
 use livesession_kafka::LogEnds;
 
 /// How many of the newest offsets are looked through for a marker first: it ends each transaction.
@@ -96,7 +96,7 @@ pub struct Open {
     pub partition: i32,
     /// The clock of the partition; `None` if it has not begun.
     pub clock: Option<Clock>,
-    pub outlook: Outlook,
+    pub pending: PendingSession,
 }
 
 /// Returns the open sessions of every partition, or of one stream, as the workers have committed them.
@@ -111,9 +111,9 @@ pub fn open_sessions(deployment: &Deployment, stream: Option<&str>) -> Result<Ve
     let mut open = Vec::new();
     for partition in topic.ends.keys().copied() {
         let Some(state) = restore(&topic, partition, deployment)? else { continue };
-        let wanted = |outlook: &Outlook| stream.is_none_or(|stream| *outlook.session.stream == *stream);
-        let outlooks = state.grouper().outlook().into_iter().filter(wanted);
-        open.extend(outlooks.map(|outlook| Open { partition, clock: state.clock(), outlook }));
+        let wanted = |pending: &PendingSession| stream.is_none_or(|stream| *pending.session.stream == *stream);
+        let sessions = state.grouper().pending_sessions().into_iter().filter(wanted);
+        open.extend(sessions.map(|pending| Open { partition, clock: state.clock(), pending }));
     }
     Ok(open)
 }

@@ -4,7 +4,7 @@
 //! when a record can be deleted. Knows no Kafka; the worker moves the bytes.
 //!
 //! ```text
-//!   begin ─▶ read, read, … ─▶ settle until empty ─▶ prepare ─┬─▶ committed
+//!   begin ─▶ read, read, … ─▶ publish_due until empty ─▶ prepare ─┬─▶ committed
 //!                                                            └─▶ rolled_back: as if nothing had happened since begin
 //! ```
 //!
@@ -257,14 +257,14 @@ impl Partition {
         self.grouper.would_punctuate(now)
     }
 
-    /// Publishes what is due: see [`Grouper::settle`].
-    pub fn settle(&mut self, most: usize) -> Vec<Publication> {
-        self.grouper.settle(most)
+    /// Publishes what is due: see [`Grouper::publish_due`].
+    pub fn publish_due(&mut self, most: usize) -> Vec<Publication> {
+        self.grouper.publish_due(most)
     }
 
-    /// Returns whether more is due than the last [`Partition::settle`] could publish.
-    pub fn is_unsettled(&mut self) -> bool {
-        self.grouper.is_unsettled()
+    /// Returns whether more is due than the last [`Partition::publish_due`] could publish.
+    pub fn has_due(&mut self) -> bool {
+        self.grouper.has_due()
     }
 
     /// Returns the changelog records of the transaction, the marker last.

@@ -63,7 +63,7 @@ fn assert_same(restored: &Partition, live: &Partition, context: &str) {
     assert_eq!(restored.next_offset, live.next_offset, "{context}");
     assert_eq!(restored.grouper.clock(), live.grouper.clock(), "{context}");
     assert_eq!(restored.grouper.forgotten(), live.grouper.forgotten(), "{context}");
-    assert_eq!(restored.grouper.outlook(), live.grouper.outlook(), "{context}");
+    assert_eq!(restored.grouper.pending_sessions(), live.grouper.pending_sessions(), "{context}");
     assert_eq!(restored.grouper.remembered_offsets(), live.grouper.remembered_offsets(), "{context}");
     assert_eq!(restored.batches, live.batches, "{context}");
     let by_id = |partition: &Partition| {
@@ -118,7 +118,7 @@ fn restored_state_is_the_state_that_was_committed() {
                 if idle {
                     partition.punctuate(Timestamp::from_ms((ZERO + offset * 7 + 30) * 1_000).unwrap());
                 }
-                let published = partition.settle(slice);
+                let published = partition.publish_due(slice);
                 (published, partition.prepare())
             };
             let first = run(&mut live, &mut decoder);
@@ -161,20 +161,20 @@ fn sessions_that_wait_to_be_published_survive_a_restore_between_two_slices() {
     // The night is over: everything may close, and could be forgotten at once.
     live.begin();
     read(&mut live, &mut decoder, 5, segment(9, 9, 99_900, 99_950)).unwrap();
-    let mut published = live.settle(2).len();
+    let mut published = live.publish_due(2).len();
     log.extend(live.prepare());
     live.committed();
     while published < 5 {
         let mut restored = restore(&log);
         restored.begin();
-        published += restored.settle(2).len();
+        published += restored.publish_due(2).len();
         log.extend(restored.prepare());
         restored.committed();
         live = restored;
     }
     assert_eq!(published, 5, "each once");
     live.begin();
-    assert_eq!(live.settle(2), []);
+    assert_eq!(live.publish_due(2), []);
     assert_eq!(live.grouper.segments(), 1);
 }
 
@@ -199,16 +199,16 @@ fn hints_of_a_forgotten_session_survive_a_restore_between_two_slices() {
                 .unwrap();
             offset += 1;
         }
-        live.settle(slice);
+        live.publish_due(slice);
         log.extend(live.prepare());
         live.committed();
     }
-    assert!(live.is_unsettled());
+    assert!(live.has_due());
     let mut restored = restore(&log);
     assert_eq!(restored.grouper.streams(), live.grouper.streams());
     for partition in [&mut live, &mut restored] {
         partition.begin();
-        while !partition.settle(9).is_empty() {}
+        while !partition.publish_due(9).is_empty() {}
         let records = partition.prepare();
         assert!(records.iter().any(|(key, value)| key.starts_with("h/") && value.is_none()), "{records:?}");
         partition.committed();
@@ -229,7 +229,7 @@ fn changelog_of_a_partition_whose_sessions_are_all_forgotten_is_the_marker() {
         let record = Record { offset: offset as i64, timestamp: None, value: Some(value.as_bytes()) };
         live.read(&mut decoder, record, Timestamp::MIN).unwrap();
         loop {
-            let publications = live.settle(3);
+            let publications = live.publish_due(3);
             if publications.is_empty() {
                 break;
             }
@@ -259,7 +259,7 @@ fn batch_of_which_nothing_is_remembered_is_deleted_by_the_first_transaction() {
         live.begin();
         let record = Record { offset: offset as i64, timestamp: None, value: Some(value.as_bytes()) };
         live.read(&mut decoder, record, Timestamp::MIN).unwrap();
-        while !live.settle(9).is_empty() {}
+        while !live.publish_due(9).is_empty() {}
         log.extend(live.prepare());
         live.committed();
     }
@@ -327,7 +327,7 @@ fn forgotten_segment_of_a_batch_that_lives_forbids_another_gap() {
     let mut log = live.prepare();
     live.committed();
     live.begin();
-    while !live.settle(9).is_empty() {}
+    while !live.publish_due(9).is_empty() {}
     log.extend(live.prepare());
     live.committed();
     assert_eq!(live.grouper.remembered_offsets(), [1], "cam1 is forgotten, and its batch is not");
@@ -352,7 +352,7 @@ fn stream_without_segments_takes_its_new_gap_at_once() {
         partition.begin();
         let record = Record { offset, timestamp: None, value: Some(value.as_bytes()) };
         partition.read(&mut decoder, record, Timestamp::MIN).unwrap();
-        while !partition.settle(9).is_empty() {}
+        while !partition.publish_due(9).is_empty() {}
         log.extend(partition.prepare());
         partition.committed();
     };
@@ -382,7 +382,7 @@ fn shorter_waits_publish_what_they_allow_instead_of_dropping_it() {
         let record = Record { offset: offset as i64, timestamp: None, value: Some(value.as_bytes()) };
         live.read(&mut decoder, record, Timestamp::MIN).unwrap();
     }
-    assert_eq!(live.settle(9), []);
+    assert_eq!(live.publish_due(9), []);
     log.extend(live.prepare());
     let one = Millis::from_secs(1);
     let hasty = Settings {
@@ -396,7 +396,7 @@ fn shorter_waits_publish_what_they_allow_instead_of_dropping_it() {
     let restored = Partition::restore(Policy::new(hasty).unwrap(), KeyParts::AppAppnameStreamId, reduce(&log));
     let mut restored = restored.unwrap().unwrap();
     restored.begin();
-    assert_eq!(restored.settle(9).len(), 1, "cam1 could be forgotten by now, but has not been published");
+    assert_eq!(restored.publish_due(9).len(), 1, "cam1 could be forgotten by now, but has not been published");
 }
 
 #[test]

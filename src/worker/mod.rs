@@ -264,7 +264,7 @@ impl<'b, B: Broker> Worker<'b, B> {
 
     /// Returns whether more is due than the last transaction could publish.
     pub fn has_more(&self) -> bool {
-        self.unsettled().next().is_some()
+        self.partitions_with_due().next().is_some()
     }
 
     /// Returns the states of the partitions that are running.
@@ -361,13 +361,13 @@ impl<'b, B: Broker> Worker<'b, B> {
     /// Ends the transaction: publishes what is due, writes the changelog, commits.
     fn commit(&mut self, timeout: Duration) -> Result<(), Failure> {
         // What a slice left over makes a transaction of its own, though nothing was read.
-        let unsettled: Vec<i32> = self.unsettled().collect();
-        if self.transaction.is_none() && unsettled.is_empty() {
+        let with_due: Vec<i32> = self.partitions_with_due().collect();
+        if self.transaction.is_none() && with_due.is_empty() {
             return Ok(());
         }
         begin(self.broker, &mut self.transaction)?;
         let Some(mut transaction) = self.transaction.take() else { return Ok(()) };
-        for partition in unsettled {
+        for partition in with_due {
             if let Some(Owned::Running(running)) = self.owned.get_mut(&partition) {
                 transaction.touch(partition, &mut running.state);
             }
@@ -428,7 +428,7 @@ impl<'b, B: Broker> Worker<'b, B> {
             if let Some(Owned::Running(running)) = self.owned.get_mut(&partition) {
                 running.state.rolled_back();
                 // What was due before the transaction began is due again.
-                running.has_more = running.state.is_unsettled();
+                running.has_more = running.state.has_due();
             }
         }
         for (partition, owned) in &self.owned {
@@ -439,10 +439,9 @@ impl<'b, B: Broker> Worker<'b, B> {
         Ok(())
     }
 
-    fn unsettled(&self) -> impl Iterator<Item = i32> {
-        let is_unsettled =
-            |owned: &Owned| matches!(owned, Owned::Running(running) if running.has_more || running.is_new);
-        self.owned.iter().filter(move |(_, owned)| is_unsettled(owned)).map(|(partition, _)| *partition)
+    fn partitions_with_due(&self) -> impl Iterator<Item = i32> {
+        let has_due = |owned: &Owned| matches!(owned, Owned::Running(running) if running.has_more || running.is_new);
+        self.owned.iter().filter(move |(_, owned)| has_due(owned)).map(|(partition, _)| *partition)
     }
 
     /// Passes on to the metrics what librdkafka has reported since the last time.

@@ -26,9 +26,9 @@ impl<B: Broker> Worker<'_, B> {
         let mut room = self.slice;
         for partition in &transaction.touched {
             let Some(Owned::Running(running)) = self.owned.get_mut(partition) else { continue };
-            let publications = running.state.settle(room);
+            let publications = running.state.publish_due(room);
             room = room.saturating_sub(publications.len());
-            running.has_more = running.state.is_unsettled();
+            running.has_more = running.state.has_due();
             let records = running.state.prepare();
             self.counts.forgotten(*partition, running.state.sessions_forgotten());
             offsets.push((*partition, running.state.next_offset()));

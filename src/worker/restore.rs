@@ -137,7 +137,7 @@ impl<B: Broker> Worker<'_, B> {
             begin(self.broker, &mut self.transaction)?.touch(partition, &mut running.state);
         }
         // A crash may have come between two slices of a mass close.
-        running.has_more = running.state.is_unsettled();
+        running.has_more = running.state.has_due();
         self.owned.insert(partition, Owned::Running(running));
         self.broker.start(partition, offset)?;
         Ok(())

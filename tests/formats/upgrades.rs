@@ -72,7 +72,7 @@ fn transaction(
     }
     let mut published = Vec::new();
     loop {
-        let some = partition.settle(2);
+        let some = partition.publish_due(2);
         if some.is_empty() {
             break;
         }

@@ -193,7 +193,7 @@ fn every_transaction_publishes_what_the_rules_say() {
         let parts = if one_by_one { inputs.chunks(1).collect() } else { batches(random, &inputs) };
         for part in parts {
             let placements: Vec<Placement> = part.iter().filter_map(|input| replay(&mut model, input)).collect();
-            let expected = sorted(model.settle());
+            let expected = sorted(model.publish_due());
             let from = run.placements.len();
             let actual = sorted(run.transaction(part, ALL).published);
             assert_eq!(run.placements[from..], placements, "{part:?} in {world:?}");
@@ -235,7 +235,7 @@ fn acceptance_does_not_depend_on_transactions() {
         let mut expected = Vec::new();
         for input in &world.inputs {
             expected.extend(replay(&mut model, input));
-            model.settle();
+            model.publish_due();
         }
         let mut run = worker(world);
         for part in batches(random, &world.inputs) {

@@ -89,7 +89,7 @@ impl Player for Replay {
             Placement::Rejected => unreachable!("rejected above"),
         };
         let mut outcomes: Vec<Outcome> = refused.map(|why| Outcome::Refused(why.to_owned())).into_iter().collect();
-        outcomes.extend(self.model.settle().into_iter().map(Box::new).map(Outcome::Published));
+        outcomes.extend(self.model.publish_due().into_iter().map(Box::new).map(Outcome::Published));
         outcomes
     }
 }

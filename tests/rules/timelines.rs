@@ -68,9 +68,9 @@ fn by_the_core(rules: &Rules, files: &[Seg]) -> String {
         let arrival = Arrival { stream: &file.stream, offset: file.offset, timestamp: None, now };
         assert_eq!(grouper.accept(arrival, &segment(file)), Outcome::Accepted, "{file:?}");
     }
-    assert!(grouper.settle(usize::MAX).is_empty(), "too early for any of them to close");
+    assert!(grouper.publish_due(usize::MAX).is_empty(), "too early for any of them to close");
     assert!(grouper.punctuate(timestamp(EPOCH + 10_000)));
-    let published = grouper.settle(usize::MAX);
+    let published = grouper.publish_due(usize::MAX);
     let drawn = published.iter().map(record).map(|record| {
         let seed = record.files.iter().find(|file| file.offset == record.seed_offset);
         (record.start, record.end, seed.expect("the seed is a member").file.clone())

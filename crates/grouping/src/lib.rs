@@ -43,7 +43,7 @@ mod timeline;
 
 pub use changes::{Changes, HeadChange};
 pub use grouper::accept::Arrival;
-pub use grouper::pending::{Fate, Outlook, Waiting};
+pub use grouper::pending::{PendingSession, PublishedState, Waiting};
 pub use grouper::restore::{Error as RestoreError, Saved, SavedHead};
 pub use grouper::{Clock, Grouper};
 pub use hint::{Hint, HintKind, MAX_PUSHES, Push, Pushes};

@@ -63,8 +63,8 @@ impl Feed {
     }
 
     /// Publishes what is due, in words.
-    fn settle(&mut self) -> Vec<String> {
-        let published = self.grouper.settle(usize::MAX);
+    fn publish_due(&mut self) -> Vec<String> {
+        let published = self.grouper.publish_due(usize::MAX);
         self.grouper.check_invariants();
         published.iter().map(in_words).collect()
     }
@@ -85,8 +85,8 @@ fn session_closes_one_millisecond_after_its_next_file_would_have_been_here() {
         let mut feed = Feed::new(settings());
         feed.accept("a", 0, 100);
         feed.watermark(watermark);
-        assert_eq!(feed.settle(), expected, "watermark {watermark}");
-        assert_eq!(feed.settle(), Vec::<String>::new(), "nothing is published twice");
+        assert_eq!(feed.publish_due(), expected, "watermark {watermark}");
+        assert_eq!(feed.publish_due(), Vec::<String>::new(), "nothing is published twice");
     }
 }
 
@@ -99,7 +99,7 @@ fn session_off_air_closes_without_waiting_for_another_file() {
         feed.accept("a", 0, 100);
         feed.hint(HintKind::PushEnded, 105);
         feed.watermark(watermark);
-        assert_eq!(feed.settle(), expected, "watermark {watermark}");
+        assert_eq!(feed.publish_due(), expected, "watermark {watermark}");
     }
 }
 
@@ -116,7 +116,7 @@ fn push_on_air_holds_a_session_until_max_hold() {
         feed.accept("a", 0, 100);
         feed.hint(HintKind::PushStarted, start);
         feed.watermark(watermark);
-        assert_eq!(feed.settle(), expected, "push at {start}, watermark {watermark}");
+        assert_eq!(feed.publish_due(), expected, "push at {start}, watermark {watermark}");
     }
 }
 
@@ -137,7 +137,7 @@ fn session_is_forgotten_one_millisecond_after_the_last_segment_that_could_touch_
         let mut feed = Feed::new(settings());
         feed.accept("a", 0, 100);
         feed.watermark(watermark);
-        assert_eq!(feed.settle(), ["r1 0..100 a watermark"]);
+        assert_eq!(feed.publish_due(), ["r1 0..100 a watermark"]);
         assert_eq!(feed.grouper.segments(), segments, "watermark {watermark}");
         assert_eq!(feed.grouper.streams(), segments);
     }
@@ -162,9 +162,9 @@ fn bridge_keeps_the_oldest_seed_and_withdraws_the_other_with_its_next_publicatio
     feed.accept("b", 40, 60);
     feed.accept("a", 0, 20);
     feed.watermark(200);
-    assert_eq!(feed.settle(), ["r1 0..20 a watermark", "r1 40..60 b watermark"]);
+    assert_eq!(feed.publish_due(), ["r1 0..20 a watermark", "r1 40..60 b watermark"]);
     feed.accept("c", 20, 40);
-    let published = feed.grouper.settle(usize::MAX);
+    let published = feed.grouper.publish_due(usize::MAX);
     let words: Vec<String> = published.iter().map(in_words).collect();
     assert_eq!(words, ["r2 0..60 a+c+b watermark", "r2 0..20  -"]);
     assert_eq!(published[1].merged_into, Some(published[0].head.session_id));
@@ -181,9 +181,9 @@ fn limit_freezes_what_is_too_much_and_the_rest_continues_it() {
         for (file, start) in [("a", 0), ("b", 10), ("c", 20)] {
             feed.accept(file, start, start + 10);
         }
-        assert_eq!(feed.settle(), expected, "limit {limit}");
+        assert_eq!(feed.publish_due(), expected, "limit {limit}");
         feed.watermark(106);
-        let last = feed.grouper.settle(usize::MAX).pop().unwrap();
+        let last = feed.grouper.publish_due(usize::MAX).pop().unwrap();
         assert_eq!(last.head.continues.is_some(), limit < 3);
     }
 }
@@ -199,12 +199,12 @@ fn mass_of_sessions_is_published_in_slices_and_forgotten_only_after_the_last() {
     let mut published = 0;
     for slice in [2, 2, 1] {
         assert_eq!(feed.grouper.segments(), 5, "nothing is forgotten before all is published");
-        let publications = feed.grouper.settle(2);
+        let publications = feed.grouper.publish_due(2);
         assert_eq!(publications.len(), slice);
         published += slice;
         assert_eq!(feed.grouper.forgotten().is_some(), published == 5);
     }
-    assert_eq!(feed.grouper.settle(2), []);
+    assert_eq!(feed.grouper.publish_due(2), []);
     assert_eq!(feed.grouper.segments(), 0);
 }
 
@@ -252,16 +252,16 @@ fn rollback_takes_back_every_change() {
     feed.hint(HintKind::PushStarted, 0);
     feed.hint(HintKind::PushEnded, 130);
     feed.watermark(150);
-    feed.settle();
-    let before = feed.grouper.outlook();
+    feed.publish_due();
+    let before = feed.grouper.pending_sessions();
     let (clock, counts) = (feed.grouper.clock(), (feed.grouper.segments(), feed.grouper.sessions()));
     let act = |feed: &mut Feed| {
         feed.accept("c", 20, 100);
         feed.accept("d", 120, 140);
         feed.hint(HintKind::PushStarted, 160);
-        let mut published = feed.settle();
+        let mut published = feed.publish_due();
         feed.watermark(3_000);
-        published.extend(feed.settle());
+        published.extend(feed.publish_due());
         published
     };
     feed.grouper.begin();
@@ -270,7 +270,7 @@ fn rollback_takes_back_every_change() {
     assert_eq!(feed.grouper.segments(), 0);
     feed.grouper.rollback();
     feed.grouper.check_invariants();
-    assert_eq!(feed.grouper.outlook(), before);
+    assert_eq!(feed.grouper.pending_sessions(), before);
     assert_eq!((feed.grouper.clock(), (feed.grouper.segments(), feed.grouper.sessions())), (clock, counts));
     feed.grouper.begin();
     assert_eq!(act(&mut feed), first, "the replay publishes the same");

@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::text::length;
 use livesession_formats::session::{SessionRecord, Source};
 use livesession_grouping::time::Timestamp;
-use livesession_grouping::{Clock, Outlook, Waiting};
+use livesession_grouping::{Clock, PendingSession, Waiting};
 
 /// Lists open sessions from the changelog, what each waits for, and when it closes at the earliest.
 #[derive(clap::Args, Debug)]
@@ -54,8 +54,8 @@ pub fn run(args: &Args, out: &mut Output) -> Result<Exit, Failure> {
     let deployment = Deployment::new(args.settings.load()?)?;
     let input = &deployment.topics().input;
     let mut open = Vec::new();
-    for state::Open { partition, clock, outlook } in state::open_sessions(&deployment, args.stream.as_deref())? {
-        open.push(describe(&outlook, input, partition, clock));
+    for state::Open { partition, clock, pending } in state::open_sessions(&deployment, args.stream.as_deref())? {
+        open.push(describe(&pending, input, partition, clock));
     }
     open.sort_by(|a, b| {
         let key = |open: &Open| (open.times.closes_after, open.session.stream.key.clone(), open.session.start);
@@ -76,9 +76,9 @@ pub fn run(args: &Args, out: &mut Output) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn describe(outlook: &Outlook, input: &str, partition: i32, clock: Option<Clock>) -> Open {
-    let session = SessionRecord::from_publication(&outlook.session, Source { topic: input, partition });
-    let (waiting, since) = match outlook.waiting {
+fn describe(pending: &PendingSession, input: &str, partition: i32, clock: Option<Clock>) -> Open {
+    let session = SessionRecord::from_publication(&pending.session, Source { topic: input, partition });
+    let (waiting, since) = match pending.waiting {
         Waiting::NextFile => ("next_file", None),
         Waiting::OffAir { since } => ("off_air", Some(since)),
         Waiting::OnAir => ("on_air", None),
@@ -86,13 +86,13 @@ fn describe(outlook: &Outlook, input: &str, partition: i32, clock: Option<Clock>
     };
     // Punctuation adds to the watermark what has passed since.
     let expected_at = clock
-        .filter(|clock| clock.watermark <= outlook.closes_after)
-        .map(|clock| clock.at + outlook.closes_after.since(clock.watermark));
-    let times = Times { since, closes_after: outlook.closes_after, expected_at };
+        .filter(|clock| clock.watermark <= pending.closes_after)
+        .map(|clock| clock.at + pending.closes_after.since(clock.watermark));
+    let times = Times { since, closes_after: pending.closes_after, expected_at };
     Open {
         waiting,
         off_air_since: since.map(|since| since.to_string()),
-        closes_after: outlook.closes_after.to_string(),
+        closes_after: pending.closes_after.to_string(),
         expected_at: expected_at.map(|at| at.to_string()),
         session,
         times,

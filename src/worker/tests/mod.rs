@@ -347,7 +347,7 @@ fn what_is_due_at_a_start_is_published_though_nothing_is_read() {
         state.read(&mut decoder, read, at(0).wall).unwrap();
     }
     let mut log = Vec::new();
-    assert_eq!(state.settle(1).len(), 1);
+    assert_eq!(state.publish_due(1).len(), 1);
     log.extend(state.prepare());
     let broker = Scripted { changelog: (log, Some(5).into()), ..Scripted::default() };
     let mut worker = running(&broker, settings(), &metrics());

@@ -152,7 +152,7 @@ impl Partition {
             }
             other => panic!("offset {offset}: {other:?}"),
         }
-        self.grouper.settle(usize::MAX)
+        self.grouper.publish_due(usize::MAX)
     }
 
     /// Reads a hint of a stream that nobody records.

@@ -88,7 +88,7 @@ fn partition_starts_from_a_damaged_changelog_or_says_why_not() {
             return Ok(false);
         };
         partition.begin();
-        let published = partition.settle(usize::MAX);
+        let published = partition.publish_due(usize::MAX);
         partition.prepare();
         if published.iter().all(|publication| publication.head.revision > 0) {
             Ok(true)

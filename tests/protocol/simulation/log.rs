@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What became of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum PublishedState {
     Open,
     Committed,
     Aborted,
@@ -19,7 +19,7 @@ pub type ProducerNo = usize;
 
 #[derive(Clone, Debug)]
 pub enum Entry<R> {
-    Record { record: R, producer: Option<ProducerNo>, fate: Fate },
+    Record { record: R, producer: Option<ProducerNo>, fate: PublishedState },
     Marker,
 }
 
@@ -43,7 +43,7 @@ impl<R> Log<R> {
         if let Some(producer) = producer {
             self.open.entry(producer).or_insert(offset);
         }
-        let fate = if producer.is_some() { Fate::Open } else { Fate::Committed };
+        let fate = if producer.is_some() { PublishedState::Open } else { PublishedState::Committed };
         self.entries.insert(offset, Entry::Record { record, producer, fate });
         offset
     }
@@ -52,10 +52,10 @@ impl<R> Log<R> {
     pub fn mark(&mut self, producer: ProducerNo, commit: bool) {
         if let Some(first) = self.open.remove(&producer) {
             for entry in self.entries.range_mut(first..).map(|(_, entry)| entry) {
-                if let Entry::Record { producer: Some(writer), fate: fate @ Fate::Open, .. } = entry
+                if let Entry::Record { producer: Some(writer), fate: fate @ PublishedState::Open, .. } = entry
                     && *writer == producer
                 {
-                    *fate = if commit { Fate::Committed } else { Fate::Aborted };
+                    *fate = if commit { PublishedState::Committed } else { PublishedState::Aborted };
                 }
             }
         }
@@ -80,7 +80,7 @@ impl<R> Log<R> {
         let stable = self.stable();
         if from < stable {
             for (offset, entry) in self.entries.range(from..stable) {
-                if let Entry::Record { record, fate: Fate::Committed, .. } = entry {
+                if let Entry::Record { record, fate: PublishedState::Committed, .. } = entry {
                     return (Some((*offset, record)), offset + 1);
                 }
             }
@@ -91,7 +91,7 @@ impl<R> Log<R> {
     /// All committed records.
     pub fn committed(&self) -> impl Iterator<Item = (i64, &R)> {
         self.entries.iter().filter_map(|(offset, entry)| match entry {
-            Entry::Record { record, fate: Fate::Committed, .. } => Some((*offset, record)),
+            Entry::Record { record, fate: PublishedState::Committed, .. } => Some((*offset, record)),
             _ => None,
         })
     }
@@ -110,7 +110,7 @@ impl<R> Log<R> {
         let mut gone = Vec::new();
         for (offset, entry) in self.entries.range(..limit).rev() {
             let keep = match entry {
-                Entry::Record { record, fate: Fate::Committed, .. } => {
+                Entry::Record { record, fate: PublishedState::Committed, .. } => {
                     seen.insert(key(record)) && !(drop_nulls && is_null(record))
                 }
                 _ => false,

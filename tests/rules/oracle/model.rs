@@ -1,7 +1,7 @@
 //! Part 1 of `docs/rules.md`, replayed over lists.
 //!
 //! State is what the rules speak of and nothing derived: remembered segments, frozen sets, what was published, pushes,
-//! the clock. Sessions are computed afresh by [`super::group`] at each question. [`Model::settle`] publishes all that is
+//! the clock. Sessions are computed afresh by [`super::group`] at each question. [`Model::publish_due`] publishes all that is
 //! due and then forgets; it is called once per transaction, as the rules speak of transactions.
 
 use std::cmp::Reverse;
@@ -277,7 +277,7 @@ impl Model {
     }
 
     /// Publishes all that is due, each survivor after those that it replaces, then forgets.
-    pub fn settle(&mut self) -> Vec<Record> {
+    pub fn publish_due(&mut self) -> Vec<Record> {
         let mut out = Vec::new();
         for record in self.due() {
             let mut replaced: Vec<Record> = Vec::new();

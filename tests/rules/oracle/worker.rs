@@ -19,9 +19,9 @@ use super::{Record, Rules};
 /// How a transaction publishes.
 #[derive(Clone, Copy, Debug)]
 pub enum Slices {
-    /// `settle(most)` until nothing is left.
+    /// `publish_due(most)` until nothing is left.
     All { most: usize },
-    /// `settle(most)` so many times, but once at least: what froze has to be published with the segment that froze it.
+    /// `publish_due(most)` so many times, but once at least: what froze has to be published with the segment that froze it.
     Some { most: usize, times: usize },
 }
 
@@ -98,13 +98,13 @@ impl Worker {
         };
         let mut published = Vec::new();
         for _ in 0..times {
-            let publications = self.partition.settle(most);
+            let publications = self.partition.publish_due(most);
             if publications.is_empty() {
-                assert!(!self.partition.is_unsettled(), "settled and more is due");
+                assert!(!self.partition.has_due(), "settled and more is due");
                 break;
             }
             published.extend(publications.iter().map(record));
-            assert!(published.len() < 10_000, "settle never ends");
+            assert!(published.len() < 10_000, "publish_due never ends");
         }
         self.partition.grouper().check_invariants();
         Done { outcomes, published }
@@ -144,7 +144,7 @@ impl Worker {
     pub fn restart(&mut self) {
         let before = self.fingerprint();
         // What the last transaction had no time to forget, or what other settings have put out of reach since, may go.
-        let may_forget = self.changed || self.partition.is_unsettled();
+        let may_forget = self.changed || self.partition.has_due();
         let mut reducer = Reducer::default();
         for (key, value) in &self.changelog {
             reducer.apply(key.as_bytes(), Some(value)).unwrap_or_else(|error| panic!("{key}: {error}"));

@@ -19,7 +19,7 @@ impl Grouper {
     /// Returns an empty list when nothing is left to publish; then forgetting is complete as well. Sessions come in the
     /// order of stream and time, each followed by those that it replaces. Sessions frozen by a limit and withdrawn ones
     /// come on top of `most`.
-    pub fn settle(&mut self, most: usize) -> Vec<Publication> {
+    pub fn publish_due(&mut self, most: usize) -> Vec<Publication> {
         let mut publications = Vec::new();
         for number in self.schedule.take_frozen() {
             if self.store.find_session(number).is_some_and(|session| session.frozen_at().is_some()) {
@@ -77,7 +77,7 @@ impl Grouper {
 
     /// Closes every session that has something to publish: there is no more input.
     pub fn close_all(&mut self) -> Vec<Publication> {
-        let mut publications = self.settle(usize::MAX);
+        let mut publications = self.publish_due(usize::MAX);
         for number in self.store.sessions_in_order() {
             if self.store.session(number).is_dirty() {
                 let bound = self.close_bound(number).bound;

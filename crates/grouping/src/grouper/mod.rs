@@ -1,12 +1,12 @@
 //! The state of one partition: a set of accepted segments, and what has been published of it.
 //!
 //! Notifications go in ([`Grouper::accept`], [`Grouper::hint`], [`Grouper::punctuate`]), publications come out
-//! ([`Grouper::settle`]). The two are apart because one transaction may publish at most one revision of a session: many
+//! ([`Grouper::publish_due`]). The two are apart because one transaction may publish at most one revision of a session: many
 //! records are accepted, then what is due is published once.
 //!
 //! ```text
 //! accept ─▶ late? known? ─▶ which sessions does it touch? ─▶ too much for one? freeze ─▶ join them ─▶ watermark moves
-//! settle ─▶ what is due under the watermark? ─▶ publish, withdraw ─▶ nothing left to publish? ─▶ forget
+//! publish_due ─▶ what is due under the watermark? ─▶ publish, withdraw ─▶ nothing left to publish? ─▶ forget
 //! ```
 //!
 //! Sessions that wait for the watermark sit in a queue ordered by bound. A session's bound mostly moves later, so the
@@ -204,7 +204,7 @@ impl Grouper {
     }
 
     /// Returns whether something is due under the present watermark: to be published or forgotten.
-    pub fn is_unsettled(&mut self) -> bool {
+    pub fn has_due(&mut self) -> bool {
         self.watermark().is_some_and(|watermark| self.would_act(watermark))
     }
 

@@ -20,7 +20,7 @@ pub enum Waiting {
 
 /// An open session and what it waits for.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outlook {
+pub struct PendingSession {
     /// The session as it stands.
     pub session: Publication,
     pub waiting: Waiting,
@@ -30,7 +30,7 @@ pub struct Outlook {
 
 /// What has become of a session since it was last published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum PublishedState {
     /// It stands as it was published.
     Unchanged,
     /// It has grown, or another one has taken it in: there is something to publish.
@@ -41,23 +41,23 @@ pub enum Fate {
 
 impl Grouper {
     /// Returns what has become of a published session of `stream`.
-    pub fn fate(&self, stream: &str, id: SessionId) -> Fate {
-        let Some(number) = self.store.find_stream(stream) else { return Fate::Forgotten };
+    pub fn published_state(&self, stream: &str, id: SessionId) -> PublishedState {
+        let Some(number) = self.store.find_stream(stream) else { return PublishedState::Forgotten };
         for session in self.store.timeline(number).sessions().map(|number| self.store.session(number)) {
             let is_absorbed = session.absorbed().iter().any(|head| head.session_id == id);
             let is_it = session.head().is_some_and(|head| head.session_id == id);
             if is_absorbed || is_it && session.is_dirty() {
-                return Fate::Changed;
+                return PublishedState::Changed;
             }
             if is_it {
-                return Fate::Unchanged;
+                return PublishedState::Unchanged;
             }
         }
-        Fate::Forgotten
+        PublishedState::Forgotten
     }
 
     /// Returns all sessions that have something to publish, by stream and time, and what each waits for.
-    pub fn outlook(&self) -> Vec<Outlook> {
+    pub fn pending_sessions(&self) -> Vec<PendingSession> {
         let waiting = |session: &Publication| {
             let timeline = self.store.timeline(self.store.find_stream(&session.stream)?);
             let close = timeline.close_bound(session.head.end, &self.policy);
@@ -76,7 +76,7 @@ impl Grouper {
         let open = self.open_sessions();
         open.filter_map(|session| {
             let (waiting, closes_after) = waiting(&session)?;
-            Some(Outlook { session, waiting, closes_after })
+            Some(PendingSession { session, waiting, closes_after })
         })
         .collect()
     }
