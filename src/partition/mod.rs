@@ -385,8 +385,8 @@ impl Partition {
 
 /// Refuses a policy under which what the changelog holds would mean something else.
 ///
-/// Grace, recording interval, hold and limits say when to publish and may change at any time. A stream's gap may not while
-/// its segments are there, nor may the windows grow: what was forgotten under the old ones could be touched under the new
+/// `notification_delay`, `recording_interval`, `max_hold` and the limits say when to publish and may change at any time. A
+/// stream's gap may not while its segments are there, nor may the windows grow: what was forgotten under the old ones could be touched under the new
 /// ones, and would stand as a second session within the gap.
 fn refuse_unsafe_change<'a>(
     marker: &Marker,
