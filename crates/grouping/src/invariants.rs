@@ -7,9 +7,7 @@
 
 use alloc::vec::Vec;
 
-use crate::policy::Policy;
 use crate::store::Store;
-use crate::time::Timestamp;
 use crate::timeline::{Session, SessionNo, StreamNo, Timeline};
 
 /// Panics with the name of an invariant that does not hold.
@@ -102,21 +100,6 @@ fn every_member_is_known_by_its_file(store: &Store, session: &Session) -> bool {
     session.members().iter().all(|member| store.is_remembered(session.stream(), member))
 }
 
-/// Where a session that ends at `end` can be forgotten, whatever touches it is late (rule: forget).
-///
-/// Not a check of state but of a policy: `start` and `end` are those of any valid segment.
-pub fn forgotten_is_out_of_reach(
-    policy: &Policy,
-    (session_end, gap): (Timestamp, crate::time::Millis),
-    (start, end): (Timestamp, Timestamp),
-    watermark: Timestamp,
-) -> bool {
-    let is_forgotten = watermark > policy.forget_bound(session_end, gap);
-    let touches = start <= session_end + gap;
-    let is_valid = start <= end && end.since(start) <= policy.settings().max_segment;
-    !(is_forgotten && touches && is_valid) || policy.is_late(end, watermark)
-}
-
 #[cfg(test)]
 mod tests {
     use alloc::string::String;
@@ -126,8 +109,8 @@ mod tests {
 
     use super::*;
     use crate::segment::Segment;
-    use crate::time::Millis;
-    use crate::{Anomalies, NewSegment};
+    use crate::time::{Millis, Timestamp};
+    use crate::{Anomalies, NewSegment, Policy, Settings};
 
     fn segment(offset: i64, start: i64, end: i64) -> Arc<Segment> {
         let ms = |ms| Timestamp::from_ms(ms).unwrap();
@@ -241,5 +224,29 @@ mod tests {
         store.add_stream("//cam", Millis::ZERO);
         remember(&mut store, &segment(1, 0, 10));
         assert_eq!(broken(|| check(&store, |_| true)).as_deref(), Some("every_member_is_known_by_its_file"));
+    }
+
+    // rule: forget
+    #[test]
+    fn forgotten_is_out_of_reach() {
+        let span = |ms| Millis::from_ms(ms).unwrap();
+        let settings = Settings {
+            gap: span(3),
+            recording_interval: span(5),
+            max_segment: span(10),
+            notification_delay: span(4),
+            allowed_lateness: span(20),
+            max_hold: span(30),
+            ..Settings::default()
+        };
+        let policy = Policy::new(settings).unwrap();
+        let at = |ms| Timestamp::from_ms(ms).unwrap();
+        let (session_end, gap) = (at(1_000), span(3));
+        let bound = policy.forget_bound(session_end, gap);
+        for (watermark, can_be_accepted) in [(bound, true), (bound + span(1), false)] {
+            let touching = (980..=1_003).flat_map(|start| (0..=10).map(move |length| start + length));
+            let is_any_accepted = touching.map(at).any(|end| !policy.is_late(end, watermark));
+            assert_eq!(is_any_accepted, can_be_accepted, "watermark {watermark}");
+        }
     }
 }

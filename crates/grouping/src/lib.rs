@@ -29,7 +29,7 @@ mod changes;
 mod files;
 mod grouper;
 mod hint;
-pub mod invariants;
+mod invariants;
 mod outcome;
 pub mod policy;
 mod schedule;

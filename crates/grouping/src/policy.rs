@@ -189,7 +189,7 @@ impl Policy {
     ///
     /// # Invariants
     ///
-    /// `forgotten_is_out_of_reach`: at a greater watermark, every valid segment that touches the session is late.
+    /// `forgotten_is_out_of_reach`, a test: at a greater watermark, every valid segment that touches the session is late.
     pub fn forget_bound(&self, end: Timestamp, gap: Millis) -> Timestamp {
         end + gap + self.settings.max_segment + self.settings.allowed_lateness
     }
