@@ -1,4 +1,4 @@
-//! How fast is the grouping core, and how much memory does an open segment take?
+//! The speed of the grouping core, and the memory of an open segment.
 //!
 //! `cargo bench --bench core`. One thread, no I/O. The baseline of each figure is measured in the same run: a table of
 //! sets that remembers each file id of each stream, which is the least that recognising duplicates needs. Figures are

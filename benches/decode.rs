@@ -1,4 +1,4 @@
-//! How fast is the decoder, beside the least that any decoder has to do?
+//! The speed of the decoder, against the least that any decoder has to do.
 //!
 //! The baseline is serde_json into a struct that borrows eight fields: it checks the grammar, ignores the rest, and
 //! judges nothing. Both read the same records in alternating rounds, and the medians are compared, so that a busy

@@ -1,4 +1,4 @@
-//! How long after the rules allow it is a session readable?
+//! The delay from when the rules allow a session to when it can be read.
 //!
 //! ```sh
 //! LIVESESSION_BENCH_BROKERS=127.0.0.1:9092 cargo bench --bench delay

@@ -1,4 +1,4 @@
-//! How fast is `group`, beside a bare loop that only reads the lines and decodes them?
+//! The speed of `group`, against a bare loop that only reads and decodes the lines.
 //!
 //! The baseline reads the same file through a buffer, line by line, and lets serde_json borrow the fields that every segment
 //! has; it groups nothing and prints nothing. `group` is the whole command: process, grouping, sessions written to a null

@@ -1,4 +1,4 @@
-//! How long does a partition take from its changelog to its first record, and what does its state weigh?
+//! The time from a changelog to the first record of a partition, and the memory of its state.
 //!
 //! ```sh
 //! LIVESESSION_BENCH_BROKERS=127.0.0.1:9092 cargo bench --bench restore             # 1,000,000 open segments, 250,000 streams

@@ -1,4 +1,4 @@
-//! How fast is the worker on a real broker, beside the least that a Kafka client has to do?
+//! The speed of the worker on a real broker, against the least that a Kafka client has to do.
 //!
 //! ```sh
 //! LIVESESSION_BENCH_BROKERS=127.0.0.1:9092 RECORDS=1000000 cargo bench --bench worker

@@ -1,7 +1,7 @@
-//! The only file that may read a clock.
+//! The only file of the program that reads the wall clock.
 //!
-//! Everything else takes the time as an argument, so that a restart decides as the first run did and a test needs no
-//! sleep. `clippy.toml` enforces it.
+//! What is decided or published takes the time as an argument, so that a restart decides as the first run did and a test
+//! needs no sleep. Durations for metrics, and deadlines of the protocol and of HTTP, read the monotonic clock.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

@@ -50,7 +50,7 @@
 //!   write outside of one.
 //! * **Every record is counted once**: accepted, duplicate, conflict, late, rejected, hint or other. What is refused is a
 //!   dead letter with its original bytes. No code path logs a record and moves on.
-//! * **Time is an argument.** `clock.rs` is the only file that reads a clock, and nothing published depends on it: a replay
+//! * **Time is an argument.** No decision reads a clock: `clock.rs` alone reads the wall clock, and nothing published depends on it: a replay
 //!   publishes the same ids and revisions.
 //! * **Everything is bounded**: sessions, batches, retries, hint state, dead letters. Each bound has a name and a reason.
 //! * **Kafka is the only truth.** The index can be deleted and filled again; a worker has no disk.

@@ -1,4 +1,4 @@
-//! Arguments in, exit code out. Nothing testable lives here: see `livesession::cli`.
+//! The entry point: arguments in, exit code out. Nothing testable lives here: see `livesession::cli`.
 
 use std::process::ExitCode;
 

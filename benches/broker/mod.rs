@@ -1,4 +1,4 @@
-//! What the benchmarks on a real broker share: topics, and a worker's settings.
+//! Topics and a worker's settings, for the benchmarks on a real broker.
 
 use std::time::Duration;
 

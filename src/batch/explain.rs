@@ -1,4 +1,4 @@
-//! Why a session has its bounds, in words, for somebody who doubts them.
+//! `--explain`: the reasons for the bounds of a session, in words.
 //!
 //! Each segment stands with the silence before it and the rule that joined or split; each session with what closed it.
 //! Everything is taken from the sessions as printed, so the explanation cannot differ from the result.

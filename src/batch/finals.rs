@@ -1,4 +1,4 @@
-//! Which publications are final: no segment that could still be accepted touches them (rule: forget).
+//! Final publications: those that no segment which could still be accepted touches (rule: forget).
 //!
 //! Only what is published and not yet final is held, so memory is bounded by what is alive. A publication is final when
 //! the watermark is past its bound *and* the core has forgotten the session: it may have grown since, or have been taken

@@ -1,4 +1,4 @@
-//! Where one record ends and the next begins, in bounded memory.
+//! The splitter: the bounds of each record of a file, in bounded memory.
 //!
 //! Of a record longer than `keep` bytes the beginning is kept and the rest is counted, so a line of a gigabyte costs no
 //! more than `keep`.

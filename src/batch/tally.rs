@@ -1,4 +1,4 @@
-//! What became of every record, for the summary.
+//! The tally: outcomes of all records, for the summary.
 //!
 //! `read` is counted where records come in and the outcomes where they are decided, so that a lost record shows.
 

@@ -1,4 +1,4 @@
-//! How many sessions other gaps would give, and what would change.
+//! `--what-if`: the number of sessions under other gaps, and what would change.
 //!
 //! A session ends at a silence longer than the gap, so all answers follow from the silences of each stream. Streams with
 //! an overriding gap keep it. Limits (rule: limits) are left out: they cut what no gap does.

@@ -41,7 +41,7 @@ enum Action {
         /// Count by reason and state instead
         #[arg(long)]
         count: bool,
-        /// At most so many, the newest; 0: all
+        /// Maximum number of dead letters, the newest; 0: all
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: usize,
         #[command(flatten)]
@@ -68,7 +68,7 @@ enum Action {
         /// Count what would be sent, and send nothing
         #[arg(long)]
         dry_run: bool,
-        /// At most so many
+        /// Maximum number of dead letters
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         limit: Option<u64>,
         #[command(flatten)]

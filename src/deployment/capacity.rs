@@ -1,4 +1,4 @@
-//! What the state of an input costs, from what `benches/restore.rs` measured.
+//! The capacity estimate: the cost of the state of an input, by what `benches/restore.rs` measured.
 //!
 //! A segment is remembered until nothing can touch its session any more (rule: forget). So a steady input has as many in memory as
 //! it sends in that time, whatever the number of streams.

@@ -1,4 +1,4 @@
-//! Whether the topics are what the worker relies on.
+//! Checks of topics: whether they are what the worker relies on.
 //!
 //! Compares values and asks nobody: [`Found`] is what the cluster said. What is checked is what would make a worker wrong
 //! or stop it for ever, not what is merely unusual; each problem names the command that repairs it.

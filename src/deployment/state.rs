@@ -1,4 +1,4 @@
-//! What the changelog says, for commands that own no partition, and whether a configuration can go on with it.
+//! The state in the changelog, for commands that own no partition, and whether a configuration fits it.
 //!
 //! A worker restores the partitions that it is given, one after the other, and refuses settings that a partition's segments
 //! forbid. By then it has joined its group, and another partition may have begun under these settings and forbid the old

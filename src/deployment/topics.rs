@@ -1,4 +1,4 @@
-//! Which topics a deployment needs, and how each is made.
+//! The topics of a deployment, and how each is made.
 //!
 //! One table for `topics create`, `topics print` and the checks at start, so that what is made is what is asked for. Says
 //! nothing to a broker; [`super::check`] compares, [`super::create`] makes.

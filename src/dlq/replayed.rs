@@ -1,4 +1,4 @@
-//! What has been replayed of a partition of dead letters.
+//! The ranges of a partition of dead letters that have been replayed.
 //!
 //! A group's offset alone cannot say it: a replay of one reason passes over the others, and a later replay has to find
 //! them. So the truth is a note that Kafka keeps beside the offset, in the transaction of the records themselves:

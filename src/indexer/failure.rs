@@ -1,4 +1,4 @@
-//! Why an indexer ends, by what is done then.
+//! Failures of an indexer, sorted by what is done then.
 
 use super::place::Misfit;
 use crate::exit::{self, Exit};

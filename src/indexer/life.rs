@@ -1,4 +1,4 @@
-//! One life of an indexer: from an open file and a checked topic to the last commit.
+//! One run of an indexer: from an open file and a checked topic to the last commit.
 
 use std::collections::btree_map::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! From the sessions topic to the index: a loop on a thread of its own.
+//! The indexer: a loop from the sessions topic to the index, on a thread of its own.
 //!
 //! The only place where `kafka` and `index` meet. Never fed by the worker: two stores cannot commit as one, so the index is
 //! a projection of what was *published*, whoever published it, and every index is whole.

@@ -1,4 +1,4 @@
-//! Where to read on: what the file says, held against what the topic is.
+//! The starting offsets of an indexer: those in the file, compared with what the topic has.
 //!
 //! Compares values and asks nobody.
 

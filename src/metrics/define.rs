@@ -1,4 +1,4 @@
-//! How metrics are declared, made and registered, and the buckets of the histograms.
+//! The declaration of metrics: fields, registration, and the buckets of the histograms.
 
 use prometheus::core::Collector;
 use prometheus::{

@@ -53,7 +53,7 @@ impl Start {
 
 /// A policy that the state was not made under and that it cannot go on with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot change `{setting}` from {from} to {to} while the changelog holds what was grouped under the old value")]
+#[error("cannot change `{setting}` from {from} to {to} while the changelog holds segments grouped under the old value")]
 pub struct UnsafeChange {
     pub setting: &'static str,
     pub from: String,

@@ -24,7 +24,7 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), Failure> {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dispatch = dispatch(is_json(format, is_terminal), is_terminal && !no_color, parsed, io::stderr);
     tracing::dispatcher::set_global_default(dispatch)
-        .map_err(|error| Failure::caused_by(Exit::Software, "could not begin to log", error))
+        .map_err(|error| Failure::caused_by(Exit::Software, "could not initialize logging", error))
 }
 
 /// Returns what writes log lines.

@@ -1,4 +1,4 @@
-//! What the user of a plan has to know before carrying it out.
+//! The notes of a plan: what its user has to know before carrying it out.
 //!
 //! A plan that is silent about what it lacks is published as the whole show. So each says which files are not in it and why,
 //! what it cannot know, and where the rest of the show is.

@@ -1,4 +1,4 @@
-//! Why a worker ends, by what is done then.
+//! Failures of a worker, sorted by what is done then.
 
 use crate::exit::{self, Exit};
 use crate::partition;

@@ -17,11 +17,11 @@
 //!
 //! * A transaction carries the offset of every partition that it touches, moved or not: what was done by a timer is fenced
 //!   like what was done by a record.
-//! * Memory changes under an overlay until the commit has succeeded. If it has surely failed the overlay is dropped; if
-//!   nobody can say, all memory is ([`Failure::Rebuild`]).
-//! * A partition's state equals its committed changelog plus the overlay. It starts only where the marker and the group's
-//!   committed offset agree.
-//! * Time is an argument: [`Now`]. The broker is a trait. So the loop runs in a simulation as it runs in production.
+//! * Memory changes in place, under an undo log, until the commit has succeeded. If it has surely failed, the log is played
+//!   back. If the outcome is unknown, all memory is dropped ([`Failure::Rebuild`]).
+//! * A partition's state is that of its committed changelog, and what the open transaction has changed since. It starts only
+//!   where the marker and the group's committed offset agree.
+//! * Decisions take [`Now`]; other clock readings are for metrics only. The broker is a trait. So the loop runs in a simulation as it runs in production.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

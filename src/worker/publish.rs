@@ -1,4 +1,4 @@
-//! What a transaction writes: sessions as they become due, then the changelog, then the commit.
+//! The records of a transaction: sessions as they become due, then the changelog, then the commit.
 
 use std::time::Duration;
 

@@ -73,7 +73,7 @@ impl<B: Broker> Worker<'_, B> {
         if doubt.as_ref() == Some(&problem) {
             return Err(failure);
         }
-        warn!(partition, problem, "restored state makes no sense, looking once more");
+        warn!(partition, problem, "restored state is inconsistent, reading the changelog again");
         self.broker.begin_restore(partition)?;
         let restoring = Owned::Restoring { reducer: Box::default(), since, doubt: Some(problem) };
         self.owned.insert(partition, restoring);

@@ -1,4 +1,4 @@
-//! What a worker has to know, in the types that it works with.
+//! The settings of a worker, in the types that it works with.
 
 use std::time::Duration;
 

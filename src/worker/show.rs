@@ -1,4 +1,4 @@
-//! What the metrics show of a worker's partitions.
+//! The worker's gauges: watermarks, lag and sizes of its partitions.
 
 use std::collections::BTreeSet;
 

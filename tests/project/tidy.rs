@@ -37,8 +37,13 @@ const DIRECTIONS: [(&str, &[&str], &str); 12] = [
 const IMPURE: [(&str, &str); 2] = [("async ", "no async"), ("f64", "no floats: they do not add up the same way twice")];
 
 /// Words that have another meaning elsewhere, and the word that is meant.
-const WORDS: [(&str, &str); 4] =
-    [("camera", "stream"), ("evict", "forget"), ("timed window", "session"), ("error queue", "dead letters")];
+const WORDS: [(&str, &str); 5] = [
+    ("camera", "stream"),
+    ("evict", "forget"),
+    ("timed window", "session"),
+    ("error queue", "dead letters"),
+    ("overlay", "undo log"),
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

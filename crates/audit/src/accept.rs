@@ -1,4 +1,4 @@
-//! Which records were accepted: the input, read with the dead letters beside it.
+//! Acceptance: the input, read with the dead letters beside it.
 //!
 //! Whether a segment is late depends on a watermark that nobody has written down for every record. Bounds on it are known:
 //! it is at least what earlier records reached, and, because it never goes back, at most what the marker says in the end.

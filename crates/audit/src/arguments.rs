@@ -1,4 +1,4 @@
-//! What an audit is told: on the command line, or in the configuration file of the workers.
+//! The arguments of an audit: from the command line, or from the configuration file of the workers.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What is known during an audit, and the order in which it is learnt.
+//! The state of an audit, and the order in which it is filled.
 //!
 //! ```text
 //! changelog ──▶ policy, state ─┐

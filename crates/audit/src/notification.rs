@@ -1,4 +1,4 @@
-//! What a notification says: the rules of acceptance that look at a record alone, read from their description.
+//! Notifications: the rules of acceptance that look at a record alone, read from their description.
 //!
 //! Numbers are read from their digits: an id or a time in nanoseconds does not survive a float.
 

@@ -1,4 +1,4 @@
-//! What an audit found: each finding says where, what is wrong there, and what it should be.
+//! The findings of an audit: each says where, what is wrong there, and what it should be.
 
 use std::collections::BTreeMap;
 use std::fmt;

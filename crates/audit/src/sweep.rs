@@ -1,4 +1,4 @@
-//! The batch job: sort and sweep.
+//! The batch job (sort and sweep).
 
 /// Returns the sessions of one stream: its segments sorted, and cut where the silence is longer than `gap` milliseconds.
 ///

@@ -1,4 +1,4 @@
-//! What the audit reads, against examples; a small shared set of topics for the other tests.
+//! The notifications as the audit reads them, against examples; a small shared set of topics for the other tests.
 
 mod cut;
 mod faults;

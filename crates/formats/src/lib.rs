@@ -1,4 +1,4 @@
-//! Bytes to values and back; serde stops here. Knows no Kafka: a record is a key, a value and headers.
+//! Formats: bytes to values and back; serde stops here. Knows no Kafka: a record is a key, a value and headers.
 
 pub mod changelog;
 pub mod dead_letter;

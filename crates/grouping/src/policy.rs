@@ -1,4 +1,4 @@
-//! When a session closes, and when it is forgotten.
+//! The policy: when a session closes, and when it is forgotten.
 //!
 //! Turns durations into bounds on the watermark. Compares and never acts: `grouper` acts. Reads no clock: the watermark is
 //! the only "now".

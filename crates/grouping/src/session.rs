@@ -1,4 +1,4 @@
-//! What is published of a session: its bounds, its silences, its renditions, its name.
+//! Publications of a session: its bounds, its silences, its renditions, its name.
 //!
 //! All of it is a function of the session's segments, whatever the order in which they came. Nothing here depends on a
 //! clock or on chance (rule: identity), so a replay publishes the same bytes.

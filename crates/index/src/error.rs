@@ -1,4 +1,4 @@
-//! What can go wrong with the file, sorted by what the caller does about it.
+//! Errors of the index, sorted by what the caller does about them.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -76,7 +76,7 @@ pub enum Error {
     },
 
     /// Fill the file again from the topic: another program has written to it.
-    #[error("index {} has a row that no indexer writes", path.display())]
+    #[error("index {} has an invalid row", path.display())]
     Unreadable {
         path: PathBuf,
         #[source]
@@ -124,7 +124,7 @@ pub enum Error {
     Backwards { topic_id: String, partition: i32, from: i64, to: i64 },
 
     /// Our defect: a statement that SQLite refuses, or a row that breaks a constraint.
-    #[error("cannot carry out statement on index {}", path.display())]
+    #[error("cannot execute statement on index {}", path.display())]
     Sql {
         path: PathBuf,
         #[source]

@@ -1,4 +1,4 @@
-//! From a file to its session.
+//! Look-ups: from a file to its session.
 //!
 //! A file is in one session at a time, but the index can hold more rows for it: the same id in another stream, the id of
 //! a file that was forgotten and came again, and the rows that a withdrawn session left behind. The last are followed

@@ -1,4 +1,4 @@
-//! What is read from files of each form, good and bad.
+//! Files of each form, good and bad.
 
 use std::fs;
 use std::path::PathBuf;

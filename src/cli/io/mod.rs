@@ -1,4 +1,4 @@
-//! What commands share: flags and times in, text and tables out.
+//! Input and output that commands share: flags and times in, text and tables out.
 
 pub mod flags;
 pub mod output;

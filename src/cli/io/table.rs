@@ -170,7 +170,7 @@ impl From<index::Error> for Failure {
                 return Failure::caused_by(Exit::DataErr, "the index has a row that no indexer of ours wrote", error);
             }
         };
-        Failure::caused_by(exit, "the index did not do what was asked", error)
+        Failure::caused_by(exit, "the index query failed", error)
     }
 }
 

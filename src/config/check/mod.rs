@@ -1,4 +1,4 @@
-//! What must hold between settings.
+//! Checks between settings.
 //!
 //! Every check runs, so that one start shows every problem. A check names the settings that it compares; it is left out if
 //! one of them could not be read, for then it would compare a default that nobody wrote.

@@ -1,4 +1,4 @@
-//! What must hold between settings: each rule with the last value that it allows and the first that it refuses.
+//! Checks between settings: each rule with the last value that it allows and the first that it refuses.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What an HTTP answer says when it cannot give what was asked for (RFC 9457).
+//! Error responses (RFC 9457).
 //!
 //! The kinds are a closed list, each with one status: programs compare `type`, people read `detail`. Described by
 //! `schemas/problem.v1.schema.json`.

@@ -1,4 +1,4 @@
-//! One session: what it is, its renditions on a timeline, its files, its silences, its splice plans.
+//! The page of one session: its renditions on a timeline, its files, its silences, its splice plans.
 
 use std::collections::BTreeMap;
 

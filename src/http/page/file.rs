@@ -1,4 +1,4 @@
-//! One file: which sessions it belongs to.
+//! The page of one file: the sessions that it belongs to.
 
 use super::html::{self, escape, file_link, length, session_path, stream_path, time};
 use livesession_formats::session::Recording;

@@ -1,4 +1,4 @@
-//! One connection: what it is doing, since when, and when that has lasted too long.
+//! One connection: its state, since when, and when that has lasted too long.
 //!
 //! hyper has a time limit for heads of its own. It also runs while an answer is being taken, and would cut off a peer that
 //! reads slowly; so both limits are kept here, by one clock.

@@ -1,4 +1,4 @@
-//! How much of the process the HTTP side may take.
+//! Limits of the HTTP side: connections, and times.
 
 use std::time::Duration;
 

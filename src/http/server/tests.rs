@@ -1,4 +1,4 @@
-//! What takes a handler that waits, or an error that no test can provoke in a whole process.
+//! Tests that need a handler that waits, or an error that no whole process can provoke.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,4 +1,4 @@
-//! What the user of a plan is told.
+//! Notes of a plan.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Which files are in a plan, in which order, cut where.
+//! Files of a plan: which ones, in which order, cut where.
 
 use super::*;
 

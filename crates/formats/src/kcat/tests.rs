@@ -1,4 +1,4 @@
-//! What is read of a line of `kcat -J`, and what is refused.
+//! Lines of `kcat -J`, read and refused.
 
 use super::*;
 

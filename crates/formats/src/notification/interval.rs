@@ -1,4 +1,4 @@
-//! When a segment was recorded, and when an event happened.
+//! Times and intervals of notifications.
 //!
 //! Holds the rules: times, end, microseconds, start, zero-length, max-segment.
 //!

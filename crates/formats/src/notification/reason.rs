@@ -1,4 +1,4 @@
-//! Why a notification is refused: the closed list.
+//! The reasons for which a notification is refused: a closed list.
 //!
 //! A reason is a metric label, a dead letter's header and its text for people. None of the three ever holds a value of
 //! the notification: values carry push credentials and personal data, and would make labels unbounded.

@@ -1,4 +1,4 @@
-//! What a notification does to the state: a segment is accepted and joined with what it touches, a hint is applied.
+//! Acceptance: a segment is accepted and joined with what it touches, a hint is applied.
 
 use alloc::sync::Arc;
 

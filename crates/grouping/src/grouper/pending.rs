@@ -1,4 +1,4 @@
-//! Why a session is still open, and when it will close at the earliest.
+//! Pending sessions: why each is still open, and when it will close at the earliest.
 
 use super::Grouper;
 use crate::session::{Publication, SessionId};

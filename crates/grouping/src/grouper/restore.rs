@@ -1,4 +1,4 @@
-//! Building the state of a partition again from what the changelog holds.
+//! Restoring: the state of a partition built again from the changelog.
 //!
 //! Grouping is a function of the accepted set, so the segments are placed again in the order of acceptance, and what was
 //! published is laid over the result. Three things are not in the set and come from the published heads: that a session

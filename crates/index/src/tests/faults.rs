@@ -1,4 +1,4 @@
-//! What the file, the disk and other processes can do to us: a typed error each, and nothing half written.
+//! Faults of the file, the disk and other processes: a typed error each, and nothing half written.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What becomes of a record, and of an edited row.
+//! Records through the file, and edited rows.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a batch does to rows and offsets.
+//! Batches: their effect on rows and offsets.
 
 use super::*;
 use crate::Error;
