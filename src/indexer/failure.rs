@@ -21,7 +21,7 @@ pub enum Failure {
     Refused { reason: String },
 
     /// The topic does not exist, or is not the one that the index was filled from (exit 78).
-    #[error("cannot go on with the index")]
+    #[error("cannot continue with the index")]
     Topic {
         #[source]
         source: Misfit,

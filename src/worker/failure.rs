@@ -33,14 +33,16 @@ pub enum Failure {
     Refused { problem: String },
 
     /// The input is not what it must be: records that were not read are gone. Stop at once, and write nothing more.
-    #[error("cannot go on with the input: retention or a deletion overtook the group; use a new application_id")]
+    #[error(
+        "input records were deleted before they were read: retention or DeleteRecords passed the group's offset; use a new application_id"
+    )]
     Input {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
     /// The state is not what it must be: stop at once, and write nothing more.
-    #[error("cannot go on with partition {partition}: {problem}")]
+    #[error("cannot continue with partition {partition}: {problem}")]
     State { partition: i32, problem: String },
 
     /// The state cannot be restored: stop at once, and write nothing more.
@@ -53,14 +55,14 @@ pub enum Failure {
 
     /// Our defect: stop at once, and write nothing more.
     #[error("defect: {what}")]
-    Defect { what: &'static str },
+    Defect { what: String },
 }
 
 impl From<TransactionError> for Failure {
     fn from(error: TransactionError) -> Failure {
         match error {
             TransactionError::Refused { reason } => Failure::Refused { problem: reason },
-            TransactionError::Stop { .. } => Failure::Defect { what: "a transaction that must not be committed" },
+            TransactionError::Stop { .. } => Failure::Defect { what: error.to_string() },
             TransactionError::Fenced { .. } => Failure::Fenced { source: error.into() },
             // An abort that could not be dealt with where it arose is a rebuild.
             TransactionError::Abort { .. } | TransactionError::Rebuild { .. } => {

@@ -288,7 +288,9 @@ impl<'b, B: Broker> Worker<'b, B> {
         let (partition, offset) = (record.partition(), record.offset());
         let Some(Owned::Running(running)) = self.owned.get_mut(&partition) else { return Ok(()) };
         if offset < running.state.next_offset() {
-            return Err(Failure::Defect { what: "a record from before the next offset" });
+            let next = running.state.next_offset();
+            let what = format!("received offset {offset} below next expected offset {next} in partition {partition}");
+            return Err(Failure::Defect { what });
         }
         let transaction = begin(self.broker, &mut self.transaction)?;
         transaction.touch(partition, &mut running.state);
@@ -466,7 +468,7 @@ fn begin<'t, B: Broker>(broker: &B, transaction: &'t mut Option<Transaction>) ->
         broker.begin()?;
         *transaction = Some(Transaction { since: None, records: 0, touched: BTreeSet::new() });
     }
-    transaction.as_mut().ok_or(Failure::Defect { what: "no transaction although one was begun" })
+    transaction.as_mut().ok_or_else(|| Failure::Defect { what: "no transaction although one was begun".to_owned() })
 }
 
 #[cfg(test)]
