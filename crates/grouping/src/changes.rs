@@ -38,14 +38,16 @@ pub struct Changes {
 impl Changes {
     /// Notes what was last published of a session of `stream`, and whether it is frozen.
     pub(crate) fn note_published(&mut self, stream: &Arc<str>, session: &Session) {
+        debug_assert!(session.head().is_some(), "the session was never published: {session:?}");
         if let Some(head) = session.head() {
             let (stream, head, frozen_at) = (Arc::clone(stream), head.clone(), session.frozen_at());
             self.heads.push((head.session_id, HeadChange::Published { stream, head, frozen_at }));
         }
     }
 
-    /// Notes that a session was forgotten, if it had been published.
+    /// Notes that a session was forgotten.
     pub(crate) fn note_forgotten(&mut self, session: &Session) {
+        debug_assert!(!session.is_dirty(), "what is forgotten was not published: {session:?}");
         if let Some(head) = session.head() {
             let members = || session.members().iter().map(|segment| segment.offset()).collect();
             let change = match session.frozen_at() {

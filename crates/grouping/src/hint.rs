@@ -102,10 +102,8 @@ impl Pushes {
         while self.pushes.len() > MAX_PUSHES {
             let age =
                 |index: &usize| (self.pushes[*index].on_air_since().is_some(), self.pushes[*index].last(), *index);
-            match (0..self.pushes.len()).min_by_key(age) {
-                Some(oldest) => self.fold(oldest),
-                None => return,
-            }
+            let oldest = (0..self.pushes.len()).min_by_key(age).unwrap_or_default();
+            self.fold(oldest);
         }
     }
 

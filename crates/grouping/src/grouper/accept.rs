@@ -180,7 +180,9 @@ impl Grouper {
         let holds = |number: &SessionNo| {
             self.store.session(*number).members().iter().any(|member| Arc::ptr_eq(member, segment))
         };
-        let Some(number) = timeline.sessions().find(holds) else { return true };
+        let holder = timeline.sessions().find(holds);
+        debug_assert!(holder.is_some(), "no session of {} holds the remembered {segment:?}", timeline.key());
+        let Some(number) = holder else { return true };
         let session = self.store.session(number);
         let is_closed = session.frozen_at().is_some() || self.close_bound(number).cause(watermark).is_some();
         is_closed && watermark > self.policy.forget_bound(session.end(), timeline.gap())

@@ -22,7 +22,9 @@ impl Grouper {
     pub fn publish_due(&mut self, most: usize) -> Vec<Publication> {
         let mut publications = Vec::new();
         for number in self.schedule.take_frozen() {
-            if self.store.find_session(number).is_some_and(|session| session.frozen_at().is_some()) {
+            let is_frozen = self.store.find_session(number).is_some_and(|session| session.frozen_at().is_some());
+            debug_assert!(is_frozen, "session {number} froze in this transaction and is not frozen");
+            if is_frozen {
                 self.publish_frozen(number, &mut publications);
             }
         }
@@ -90,11 +92,18 @@ impl Grouper {
 
     /// Returns every session that has something to publish, as it stands: revision as last published, or 0.
     pub fn open_sessions(&self) -> impl Iterator<Item = Publication> {
-        let numbers = self.store.sessions_in_order().into_iter();
-        numbers.filter(|number| self.store.session(*number).is_dirty()).map(|number| {
-            let revision = self.store.session(number).head().map_or(0, |head| head.revision);
-            self.publication(number, Status::Open, revision, None, self.close_bound(number).bound)
-        })
+        self.open_numbers().map(|number| self.open_session(number))
+    }
+
+    /// Returns the sessions that have something to publish, by stream and start.
+    pub(super) fn open_numbers(&self) -> impl Iterator<Item = SessionNo> {
+        self.store.sessions_in_order().into_iter().filter(|number| self.store.session(*number).is_dirty())
+    }
+
+    /// Returns a session that has something to publish, as it stands.
+    pub(super) fn open_session(&self, number: SessionNo) -> Publication {
+        let revision = self.store.session(number).head().map_or(0, |head| head.revision);
+        self.publication(number, Status::Open, revision, None, self.close_bound(number).bound)
     }
 
     /// Moves what is due under `watermark` from the timers to the lists of what is to be published and forgotten.

@@ -58,26 +58,21 @@ impl Grouper {
 
     /// Returns all sessions that have something to publish, by stream and time, and what each waits for.
     pub fn pending_sessions(&self) -> Vec<PendingSession> {
-        let waiting = |session: &Publication| {
-            let timeline = self.store.timeline(self.store.find_stream(&session.stream)?);
-            let close = timeline.close_bound(session.head.end, &self.policy);
+        let pending = |number| {
+            let close = self.close_bound(number);
             let waiting = if self.watermark().is_some_and(|watermark| watermark > close.bound) {
                 Waiting::Nothing
             } else if close.held {
                 Waiting::OnAir
             } else if close.bound < close.wait {
+                let timeline = self.store.timeline(self.store.session(number).stream());
                 let since = timeline.hints().and_then(|hints| hints.off_air_since());
                 since.map_or(Waiting::NextFile, |since| Waiting::OffAir { since })
             } else {
                 Waiting::NextFile
             };
-            Some((waiting, close.bound))
+            PendingSession { session: self.open_session(number), waiting, closes_after: close.bound }
         };
-        let open = self.open_sessions();
-        open.filter_map(|session| {
-            let (waiting, closes_after) = waiting(&session)?;
-            Some(PendingSession { session, waiting, closes_after })
-        })
-        .collect()
+        self.open_numbers().map(pending).collect()
     }
 }

@@ -84,8 +84,9 @@ impl Store {
         self.transaction.as_mut().map(|transaction| core::mem::take(&mut transaction.changes)).unwrap_or_default()
     }
 
-    /// Ends the transaction, if there is one: it is committed.
+    /// Ends the transaction: it is committed.
     pub fn commit(&mut self) {
+        debug_assert!(self.transaction.is_some(), "no transaction is under way");
         let Some(Transaction { undo, .. }) = self.transaction.take() else { return };
         for number in undo.gone {
             self.sessions.remove(number as usize);
@@ -100,11 +101,12 @@ impl Store {
         }
     }
 
-    /// Takes back all that has happened since the transaction began, if there is one.
+    /// Takes back all that has happened since the transaction began.
     ///
     /// Returns the streams that have changed back, or `None` without a transaction. They have to be scheduled, with their
     /// sessions: what was put back has no timer.
     pub fn roll_back(&mut self) -> Option<Vec<StreamNo>> {
+        debug_assert!(self.transaction.is_some(), "no transaction is under way");
         let Transaction { undo, .. } = self.transaction.take()?;
         let mut changed = Vec::new();
         for (number, kept) in undo.sessions {
@@ -276,7 +278,9 @@ impl Store {
         }
         let timeline = self.streams.remove(number as usize).timeline;
         let hash = self.hasher.hash_one(&**timeline.key());
-        if let Ok(entry) = self.stream_index.find_entry(hash, |entry| *entry == number) {
+        let entry = self.stream_index.find_entry(hash, |entry| *entry == number);
+        debug_assert!(entry.is_ok(), "the stream {} is not in the index of streams", timeline.key());
+        if let Ok(entry) = entry {
             entry.remove();
         }
         self.text_bytes -= timeline.key().len() as u64;
@@ -432,7 +436,9 @@ impl Store {
 
     /// Forgets a segment.
     pub fn forget_file(&mut self, stream: StreamNo, segment: &Arc<Segment>) {
-        if self.files.remove(stream, segment) {
+        let is_known = self.files.remove(stream, segment);
+        debug_assert!(is_known, "every_member_is_known_by_its_file: {segment:?}");
+        if is_known {
             self.text_bytes -= segment.text_bytes();
             if let Some(Transaction { undo, changes }) = &mut self.transaction {
                 undo.removed.push((stream, Arc::clone(segment)));
