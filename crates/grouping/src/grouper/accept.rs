@@ -42,7 +42,7 @@ impl Grouper {
         let hash = file_hash.unwrap_or_else(|| self.store.file_hash(number, segment.file_id));
         let kept = Arc::new(Segment::new(arrival.offset, segment));
         self.store.remember_file(number, hash, &kept);
-        self.place(number, kept, Some(arrival.offset));
+        self.merge_in(number, kept, Some(arrival.offset));
         self.advance(segment.end, arrival);
         Outcome::Accepted
     }
@@ -83,10 +83,10 @@ impl Grouper {
         true
     }
 
-    /// Joins a new segment with all that it touches (rules: merge, bridge, limits).
+    /// Merges a new segment with all that it touches (rules: merge, bridge, limits).
     ///
     /// `limits_at` is the segment's offset where limits apply; a restore freezes what had been frozen instead.
-    pub(super) fn place(&mut self, number: StreamNo, segment: Arc<Segment>, limits_at: Option<Offset>) {
+    pub(super) fn merge_in(&mut self, number: StreamNo, segment: Arc<Segment>, limits_at: Option<Offset>) {
         let (start, end) = (segment.start(), segment.end());
         let store = &self.store;
         let bounds = |session| (store.session(session).start(), store.session(session).end());

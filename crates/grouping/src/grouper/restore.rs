@@ -76,7 +76,7 @@ impl Grouper {
             let hash = grouper.store.file_hash(number, segment.file_id());
             let segment = Arc::new(segment);
             grouper.store.remember_file(number, hash, &segment);
-            grouper.place(number, segment, None);
+            grouper.merge_in(number, segment, None);
         }
         for next in frozen {
             lingering.extend(grouper.freeze_again(next));
