@@ -5,7 +5,7 @@ use std::sync::Arc;
 use livesession_formats::session::{SessionRecord, Source};
 use livesession_grouping::session::silences;
 use livesession_grouping::time::Timestamp;
-use livesession_grouping::{CloseCause, Head, NewSegment, Publication, Segment, SessionId, Status};
+use livesession_grouping::{CloseCause, NewSegment, Publication, Segment, SessionId, Status, Summary};
 
 /// 2025-08-01T00:00:00Z.
 pub const BEGIN_MS: i64 = 1_754_006_400_000;
@@ -73,7 +73,7 @@ impl Sample {
         }
         let (recorded, gaps) = silences(segments.iter().map(AsRef::as_ref));
         let (first_offset, last_offset) = (segments[0].offset(), segments[segments.len() - 1].offset());
-        let head = Head {
+        let summary = Summary {
             session_id: self.id(session),
             revision: 1,
             continues: None,
@@ -89,8 +89,8 @@ impl Sample {
         };
         let publication = Publication {
             stream: self.stream_key(session).into(),
-            allowed_at: head.watermark,
-            head,
+            allowed_at: summary.watermark,
+            summary,
             status: Status::Closed,
             merged_into: None,
             gaps,

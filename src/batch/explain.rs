@@ -14,7 +14,7 @@ use livesession_grouping::{CloseCause, Policy, Publication, Segment, Status};
 ///
 /// `None` if there is neither.
 pub fn explain(what: &str, sessions: &[(Arc<Origin>, Publication)], policy: &Policy) -> Option<String> {
-    let by_id = sessions.iter().find(|(_, session)| session.head.session_id.to_string() == what);
+    let by_id = sessions.iter().find(|(_, session)| session.summary.session_id.to_string() == what);
     let is_stream = |key: &str| key == what || key.rsplit('/').next() == Some(what);
     let mut chosen: Vec<_> = match by_id {
         // Its neighbours tell why it ends where it does.
@@ -26,10 +26,10 @@ pub fn explain(what: &str, sessions: &[(Arc<Origin>, Publication)], policy: &Pol
     if chosen.is_empty() {
         return None;
     }
-    chosen.sort_by_key(|(origin, session)| (Arc::clone(origin), Arc::clone(&session.stream), session.head.start));
+    chosen.sort_by_key(|(origin, session)| (Arc::clone(origin), Arc::clone(&session.stream), session.summary.start));
     let mut text = String::new();
     for (index, (origin, session)) in chosen.iter().enumerate() {
-        if by_id.is_some_and(|(_, one)| one.head.session_id != session.head.session_id) {
+        if by_id.is_some_and(|(_, one)| one.summary.session_id != session.summary.session_id) {
             continue;
         }
         let neighbour = |other: usize| {
@@ -52,20 +52,20 @@ fn one_session(
     after: Option<&Publication>,
     policy: &Policy,
 ) {
-    let Publication { stream, head, segments, status, .. } = session;
+    let Publication { stream, summary, segments, status, .. } = session;
     let gap = policy.gap(stream);
     let mut line = |written: std::fmt::Arguments<'_>| {
         // A string takes all that is written.
         let _ = text.write_fmt(written);
         text.push('\n');
     };
-    line(format_args!("session {} of {stream}, {}", head.session_id, status.as_str()));
+    line(format_args!("session {} of {stream}, {}", summary.session_id, status.as_str()));
     line(format_args!(
         "  {} to {}: {}, of which {} recorded; gap {gap}",
-        head.start,
-        head.end,
-        head.end.since(head.start),
-        head.recorded
+        summary.start,
+        summary.end,
+        summary.end.since(summary.start),
+        summary.recorded
     ));
     match before {
         Some(other) => line(format_args!("  begins: {}", apart(other, session, gap))),
@@ -73,7 +73,7 @@ fn one_session(
     }
     let mut reached: Option<Timestamp> = None;
     for segment in segments {
-        let seed = if segment.offset() == head.seed_offset { "; its seed" } else { "" };
+        let seed = if segment.offset() == summary.seed_offset { "; its seed" } else { "" };
         line(format_args!(
             "  {} to {}  file {}, offset {}{seed}: {}",
             segment.start(),
@@ -105,19 +105,22 @@ fn joined(reached: Option<Timestamp>, segment: &Segment, gap: Millis) -> String 
 
 /// Says why two neighbouring sessions are two.
 fn apart(before: &Publication, after: &Publication, gap: Millis) -> String {
-    if after.head.start > before.head.end + gap {
-        let silence = after.head.start.since(before.head.end);
+    if after.summary.start > before.summary.end + gap {
+        let silence = after.summary.start.since(before.summary.end);
         return format!(
             "silence {silence} > gap {gap} between {} and {}: another session",
-            before.head.end, after.head.start
+            before.summary.end, after.summary.start
         );
     }
-    format!("a limit cut between {} and {}: {} goes on", before.head.end, after.head.start, after.head.session_id)
+    format!(
+        "a limit cut between {} and {}: {} goes on",
+        before.summary.end, after.summary.start, after.summary.session_id
+    )
 }
 
 /// Says what closed the session, or what it waits for.
 fn closing(session: &Publication, policy: &Policy) -> String {
-    let Publication { stream, head, status, allowed_at, .. } = session;
+    let Publication { stream, summary, status, allowed_at, .. } = session;
     let settings = policy.settings();
     let sum = format!(
         "end + gap {} + recording_interval {} + notification_delay {}",
@@ -125,8 +128,8 @@ fn closing(session: &Publication, policy: &Policy) -> String {
         settings.recording_interval,
         settings.notification_delay
     );
-    let watermark = head.watermark;
-    match (status, head.close_cause) {
+    let watermark = summary.watermark;
+    match (status, summary.close_cause) {
         (Status::Closed, Some(CloseCause::Watermark)) => {
             format!("closed (watermark): watermark {watermark} > {allowed_at} = {sum}")
         }
@@ -142,7 +145,7 @@ fn closing(session: &Publication, policy: &Policy) -> String {
         (Status::Closed, Some(CloseCause::EndOfInput)) => {
             format!("closed (end_of_input): watermark {watermark} <= {allowed_at}, but there is no more input")
         }
-        _ if *allowed_at == policy.wait_bound(head.end, policy.gap(stream)) => {
+        _ if *allowed_at == policy.wait_bound(summary.end, policy.gap(stream)) => {
             format!("open: watermark {watermark} <= {allowed_at} = {sum}")
         }
         _ => format!("open: watermark {watermark} <= {allowed_at}, as push hints say"),

@@ -28,18 +28,18 @@ type Entry = (Timestamp, Arc<str>, Timestamp, SessionId, u32);
 impl Finals {
     /// Takes a publication; returns it if it is final already.
     pub fn publish(&mut self, publication: Publication, policy: &Policy) -> Option<Publication> {
-        let Publication { stream, head, status, .. } = &publication;
-        let id = head.session_id;
+        let Publication { stream, summary, status, .. } = &publication;
+        let id = summary.session_id;
         if *status == Status::Withdrawn {
             self.latest.remove(&id);
             return None;
         }
-        if head.close_cause == Some(CloseCause::Limit) {
+        if summary.close_cause == Some(CloseCause::Limit) {
             self.latest.remove(&id);
             return Some(publication);
         }
-        let bound = policy.forget_bound(head.end, policy.gap(stream));
-        self.queue.push(Reverse((bound, Arc::clone(stream), head.start, id, head.revision)));
+        let bound = policy.forget_bound(summary.end, policy.gap(stream));
+        self.queue.push(Reverse((bound, Arc::clone(stream), summary.start, id, summary.revision)));
         self.latest.insert(id, publication);
         None
     }
@@ -51,7 +51,7 @@ impl Finals {
             && *bound < watermark
         {
             let Reverse((_, stream, start, id, revision)) = self.queue.pop()?;
-            if self.latest.get(&id).is_none_or(|publication| publication.head.revision != revision) {
+            if self.latest.get(&id).is_none_or(|publication| publication.summary.revision != revision) {
                 continue;
             }
             if grouper.published_state(&stream, id) == PublishedState::Forgotten {
@@ -69,7 +69,7 @@ impl Finals {
         self.queue.clear();
         let latest = std::mem::take(&mut self.latest).into_values();
         latest.filter(|publication| {
-            grouper.published_state(&publication.stream, publication.head.session_id) != PublishedState::Changed
+            grouper.published_state(&publication.stream, publication.summary.session_id) != PublishedState::Changed
         })
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use livesession_grouping::time::Timestamp;
-use livesession_grouping::{Arrival, Grouper, Head, Policy, Publication, Segment};
+use livesession_grouping::{Arrival, Grouper, Policy, Publication, Segment, Summary};
 
 /// Cuts sessions at the limits of a policy.
 pub struct Recut {
@@ -36,19 +36,23 @@ impl Recut {
         parts.extend(grouper.open_sessions().map(|last| Publication {
             status: whole.status,
             allowed_at: whole.allowed_at,
-            head: Head { revision: whole.head.revision, close_cause: whole.head.close_cause, ..last.head },
+            summary: Summary {
+                revision: whole.summary.revision,
+                close_cause: whole.summary.close_cause,
+                ..last.summary
+            },
             ..last
         }));
         for part in &mut parts {
-            part.head.watermark = whole.head.watermark;
+            part.summary.watermark = whole.summary.watermark;
         }
-        parts.sort_by_key(|part| (part.head.start, part.head.end));
+        parts.sort_by_key(|part| (part.summary.start, part.summary.end));
         parts
     }
 
     fn exceeds(&self, whole: &Publication) -> bool {
         let settings = self.policy.settings();
-        whole.head.end.since(whole.head.start) > settings.max_session_duration
+        whole.summary.end.since(whole.summary.start) > settings.max_session_duration
             || whole.segments.len() > settings.max_session_segments as usize
             || whole.segments.iter().map(Arc::as_ref).map(Segment::text_bytes).sum::<u64>() > settings.max_session_bytes
     }

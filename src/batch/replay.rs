@@ -198,7 +198,7 @@ impl<'d, S: FnMut(&Publication, &Origin) -> Result<(), Failure>> Replay<'d, S> {
         left.extend(finals.rest(grouper));
         left.extend(grouper.open_sessions());
         if *mode == Mode::ArrivalOrder {
-            left.sort_by(|a, b| (&a.stream, a.head.start).cmp(&(&b.stream, b.head.start)));
+            left.sort_by(|a, b| (&a.stream, a.summary.start).cmp(&(&b.stream, b.summary.start)));
         }
         left.iter().try_for_each(|publication| put(sink, tally, publication, origin))
     }

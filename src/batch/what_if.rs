@@ -82,17 +82,17 @@ fn streams(sessions: &[(Arc<Origin>, Publication)]) -> Vec<Stream<'_>> {
     }
     let mut streams = Vec::with_capacity(by_stream.len());
     for ((_, key), mut members) in by_stream {
-        members.sort_by_key(|session| (session.head.start, session.head.end));
+        members.sort_by_key(|session| (session.summary.start, session.summary.end));
         let mut silences = Vec::new();
         let mut reached: Option<Timestamp> = None;
         for session in members {
             if let Some(end) = reached
-                && session.head.start > end
+                && session.summary.start > end
             {
-                silences.push(Interval { start: end, end: session.head.start });
+                silences.push(Interval { start: end, end: session.summary.start });
             }
             silences.extend_from_slice(&session.gaps);
-            reached = Some(reached.map_or(session.head.end, |end| end.max(session.head.end)));
+            reached = Some(reached.map_or(session.summary.end, |end| end.max(session.summary.end)));
         }
         streams.push(Stream { key, silences });
     }

@@ -310,8 +310,8 @@ impl<'o> Sink<'o> {
 }
 
 fn row(publication: &Publication) -> [String; COLUMNS.len()] {
-    let Publication { stream, head, status, gaps, segments, .. } = publication;
-    let state = match (status, head.close_cause) {
+    let Publication { stream, summary, status, gaps, segments, .. } = publication;
+    let state = match (status, summary.close_cause) {
         (Status::Closed, Some(cause)) => format!("closed ({})", cause.as_str()),
         (Status::Withdrawn, _) => match publication.merged_into {
             Some(survivor) => format!("withdrawn into {survivor}"),
@@ -319,17 +319,17 @@ fn row(publication: &Publication) -> [String; COLUMNS.len()] {
         },
         _ => status.as_str().to_owned(),
     };
-    let state = if head.revision > 1 { format!("{state}, revision {}", head.revision) } else { state };
+    let state = if summary.revision > 1 { format!("{state}, revision {}", summary.revision) } else { state };
     [
         visible(stream),
-        seconds(head.start),
-        seconds(head.end),
-        head.end.since(head.start).to_string(),
-        head.recorded.to_string(),
+        seconds(summary.start),
+        seconds(summary.end),
+        summary.end.since(summary.start).to_string(),
+        summary.recorded.to_string(),
         gaps.len().to_string(),
         segments.len().to_string(),
         state,
-        head.session_id.to_string(),
+        summary.session_id.to_string(),
     ]
 }
 

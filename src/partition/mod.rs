@@ -12,7 +12,7 @@
 //!
 //! * What [`Partition::restore`] builds from the committed changelog equals what was in memory at that commit.
 //! * A segment is in exactly one batch, found by its input offset: the last one that begins at or before it.
-//! * A batch is deleted when its last segment is forgotten, and the head of a frozen session when the last batch that
+//! * A batch is deleted when its last segment is forgotten, and what was published of a frozen session when the last batch that
 //!   holds one of its members is.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +21,7 @@ use livesession_formats::changelog::{self, Marker, Reducer};
 use livesession_formats::notification::{self, Decoder, Notification, Reason};
 use livesession_grouping::time::Timestamp;
 use livesession_grouping::{
-    self, Arrival, Clock, Grouper, HeadChange, Hint, Offset, Outcome, Policy, Publication, SavedHead, SessionId,
+    self, Arrival, Clock, Grouper, Hint, Offset, Outcome, Policy, Publication, SavedSession, SessionChange, SessionId,
 };
 
 /// A record of the input topic, as far as grouping is concerned.
@@ -296,25 +296,25 @@ impl Partition {
         }
         let is_alive = |first: &Offset| decremented.get(first) != Some(&0);
         let mut lingering = Vec::new();
-        let mut heads: BTreeMap<SessionId, Option<SavedHead>> = BTreeMap::new();
-        for (session_id, change) in changes.heads {
+        let mut published: BTreeMap<SessionId, Option<SavedSession>> = BTreeMap::new();
+        for (session_id, change) in changes.sessions {
             match change {
-                HeadChange::Published { stream, head, frozen_at } => {
-                    heads.insert(session_id, Some(SavedHead { stream, head, frozen_at }));
+                SessionChange::Published { stream, summary, frozen_at } => {
+                    published.insert(session_id, Some(SavedSession { stream, last_published: summary, frozen_at }));
                 }
-                HeadChange::Gone => {
-                    heads.insert(session_id, None);
+                SessionChange::Withdrawn => {
+                    published.insert(session_id, None);
                 }
-                HeadChange::Forgotten => {
+                SessionChange::Forgotten => {
                     self.sessions_forgotten += 1;
-                    heads.insert(session_id, None);
+                    published.insert(session_id, None);
                 }
-                HeadChange::FrozenForgotten { members } => {
+                SessionChange::FrozenForgotten { members } => {
                     self.sessions_forgotten += 1;
                     let held = members.iter().filter_map(|offset| self.batch_of(*offset)).filter(is_alive);
                     let held: BTreeSet<Offset> = held.collect();
                     if held.is_empty() {
-                        heads.insert(session_id, None);
+                        published.insert(session_id, None);
                     } else {
                         lingering.push((session_id, held));
                     }
@@ -324,14 +324,14 @@ impl Partition {
         for (session_id, held) in &self.lingering {
             let held: BTreeSet<Offset> = held.iter().copied().filter(is_alive).collect();
             if held.is_empty() {
-                heads.insert(*session_id, None);
+                published.insert(*session_id, None);
             } else {
                 lingering.push((*session_id, held));
             }
         }
-        records.extend(heads.into_iter().map(|(session_id, saved)| match saved {
-            Some(saved) => changelog::encode_head(&saved),
-            None => (changelog::head_key(session_id), None),
+        records.extend(published.into_iter().map(|(session_id, saved)| match saved {
+            Some(saved) => changelog::encode_published(&saved),
+            None => (changelog::published_key(session_id), None),
         }));
         records.extend(changes.hints.iter().map(|(stream, hints)| match hints {
             Some(hints) => changelog::encode_hints(stream, hints),

@@ -233,7 +233,7 @@ fn changelog_of_a_partition_whose_sessions_are_all_forgotten_is_the_marker() {
             if publications.is_empty() {
                 break;
             }
-            published.extend(publications.into_iter().map(|one| (one.head.session_id, one.status)));
+            published.extend(publications.into_iter().map(|one| (one.summary.session_id, one.status)));
         }
         log.extend(live.prepare());
         forgotten += live.sessions_forgotten();
@@ -401,7 +401,7 @@ fn shorter_waits_publish_what_they_allow_instead_of_dropping_it() {
 
 #[test]
 fn strange_changelogs_stop_the_worker() {
-    let head = r#"{"version":1,"stream":"//cam1","revision":1,"continues":null,"close_cause":null,"start":0,"end":1,"recorded_ms":1,"first_offset":0,"last_offset":0,"watermark":9,"seed_offset":0,"segments":1,"frozen_at":null}"#;
+    let summary = r#"{"version":1,"stream":"//cam1","revision":1,"continues":null,"close_cause":null,"start":0,"end":1,"recorded_ms":1,"first_offset":0,"last_offset":0,"watermark":9,"seed_offset":0,"segments":1,"frozen_at":null}"#;
     let session = "p/5b0c3a52-8d0e-5c7e-9b43-0f2f6a1d7e64";
     let mut live = Partition::new(policy(), KeyParts::AppAppnameStreamId, 0);
     live.begin();
@@ -447,7 +447,7 @@ fn strange_changelogs_stop_the_worker() {
             ],
             "out of range: an interval",
         ),
-        (vec![marker, (session, head)], "which no session holds"),
+        (vec![marker, (session, summary)], "which no session holds"),
     ] {
         let error = read(&records).unwrap_err();
         assert!(error.contains(expected), "{records:?}: {error}");

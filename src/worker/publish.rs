@@ -75,7 +75,7 @@ impl<B: Broker> Worker<'_, B> {
             timestamp: None,
         })?;
         if let Some(latest) = &settings.topics.latest {
-            let session_id = publication.head.session_id.to_string();
+            let session_id = publication.summary.session_id.to_string();
             let is_withdrawn = publication.status == Status::Withdrawn;
             self.broker.send(&Outgoing {
                 topic: latest,
@@ -92,17 +92,17 @@ impl<B: Broker> Worker<'_, B> {
 
 /// Counts a publication in the transaction that makes it.
 fn count(publication: &Publication, counts: &mut Counts) {
-    let head = &publication.head;
+    let summary = &publication.summary;
     if publication.status == Status::Withdrawn {
         counts.withdrawn();
-    } else if head.revision > 1 {
+    } else if summary.revision > 1 {
         counts.amended();
-    } else if let Some(cause) = head.close_cause {
+    } else if let Some(cause) = summary.close_cause {
         let closed = Closed {
             cause: cause.as_str(),
             allowed_at: publication.allowed_at,
-            duration: head.end.since(head.start),
-            segments: head.segments,
+            duration: summary.end.since(summary.start),
+            segments: summary.segments,
         };
         counts.closed(closed, publication.gaps.iter().map(Interval::duration));
     }

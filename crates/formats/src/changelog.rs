@@ -18,7 +18,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use livesession_grouping::time::Timestamp;
-use livesession_grouping::{Clock, Offset, Push, Pushes, SavedHead, SessionId, Settings};
+use livesession_grouping::{Clock, Offset, Push, Pushes, SavedSession, SessionId, Settings};
 
 mod batch;
 mod reduce;
@@ -66,7 +66,7 @@ pub fn batch_key(first: Offset) -> String {
 }
 
 /// Returns the key of what was published of a session.
-pub fn head_key(session_id: SessionId) -> String {
+pub fn published_key(session_id: SessionId) -> String {
     format!("p/{session_id}")
 }
 
@@ -79,7 +79,7 @@ pub fn hints_key(stream: &str) -> String {
 pub const MARKER_KEY: &str = "m";
 
 #[derive(Serialize, Deserialize)]
-struct HeadValue<'a> {
+struct PublishedValue<'a> {
     version: u32,
     stream: Cow<'a, str>,
     revision: u32,
@@ -97,25 +97,25 @@ struct HeadValue<'a> {
 }
 
 /// Writes what was published of a session.
-pub fn encode_head(saved: &SavedHead) -> Record {
-    let head = &saved.head;
-    let value = HeadValue {
+pub fn encode_published(saved: &SavedSession) -> Record {
+    let summary = &saved.last_published;
+    let value = PublishedValue {
         version: VERSION,
         stream: Cow::Borrowed(&saved.stream),
-        revision: head.revision,
-        continues: head.continues.map(|id| id.to_string()),
-        close_cause: head.close_cause.map(|cause| Cow::Borrowed(cause.as_str())),
-        start: head.start.as_ms(),
-        end: head.end.as_ms(),
-        recorded_ms: head.recorded.as_ms(),
-        first_offset: head.first_offset,
-        last_offset: head.last_offset,
-        watermark: head.watermark.as_ms(),
-        seed_offset: head.seed_offset,
-        segments: head.segments,
+        revision: summary.revision,
+        continues: summary.continues.map(|id| id.to_string()),
+        close_cause: summary.close_cause.map(|cause| Cow::Borrowed(cause.as_str())),
+        start: summary.start.as_ms(),
+        end: summary.end.as_ms(),
+        recorded_ms: summary.recorded.as_ms(),
+        first_offset: summary.first_offset,
+        last_offset: summary.last_offset,
+        watermark: summary.watermark.as_ms(),
+        seed_offset: summary.seed_offset,
+        segments: summary.segments,
         frozen_at: saved.frozen_at,
     };
-    (head_key(head.session_id), Some(to_bytes(&value)))
+    (published_key(summary.session_id), Some(to_bytes(&value)))
 }
 
 #[derive(Serialize, Deserialize)]

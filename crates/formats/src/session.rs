@@ -32,18 +32,18 @@ pub const SCHEMA_ID: &str = "urn:livesession:session:v1";
 ///
 /// The record's key is `publication.stream`; the headers are [`headers`].
 pub fn encode(publication: &Publication, source: Source<'_>, out: &mut Vec<u8>) {
-    let Publication { stream, head, status, merged_into, gaps, segments, .. } = publication;
+    let Publication { stream, summary, status, merged_into, gaps, segments, .. } = publication;
     let (app, appname, stream_id) = split_stream_key(stream);
     let (renditions, rendition_of) = renditions(segments);
 
     out.reserve(1_024 + 512 * segments.len());
     let mut json = Json { out };
-    json.raw(r#"{"version":1,"session_id":"#).id(Some(head.session_id));
-    json.raw(r#","revision":"#).number(i64::from(head.revision));
+    json.raw(r#"{"version":1,"session_id":"#).id(Some(summary.session_id));
+    json.raw(r#","revision":"#).number(i64::from(summary.revision));
     json.raw(r#","status":"#).text(status.as_str());
     json.raw(r#","merged_into":"#).id(*merged_into);
-    json.raw(r#","continues":"#).id(head.continues);
-    json.raw(r#","close_cause":"#).optional_text(head.close_cause.map(|cause| cause.as_str()));
+    json.raw(r#","continues":"#).id(summary.continues);
+    json.raw(r#","close_cause":"#).optional_text(summary.close_cause.map(|cause| cause.as_str()));
 
     json.raw(r#","stream":{"key":"#).text(stream);
     json.raw(r#","app":"#).text(&app);
@@ -51,10 +51,10 @@ pub fn encode(publication: &Publication, source: Source<'_>, out: &mut Vec<u8>) 
     json.raw(r#","stream_id":"#).text(&stream_id);
     json.raw("}");
 
-    json.raw(r#","start":"#).time(head.start);
-    json.raw(r#","end":"#).time(head.end);
-    json.raw(r#","duration_ms":"#).number(head.end.since(head.start).as_ms());
-    json.raw(r#","recorded_ms":"#).number(head.recorded.as_ms());
+    json.raw(r#","start":"#).time(summary.start);
+    json.raw(r#","end":"#).time(summary.end);
+    json.raw(r#","duration_ms":"#).number(summary.end.since(summary.start).as_ms());
+    json.raw(r#","recorded_ms":"#).number(summary.recorded.as_ms());
 
     json.raw(r#","gaps":["#);
     for (index, gap) in gaps.iter().enumerate() {
@@ -80,9 +80,9 @@ pub fn encode(publication: &Publication, source: Source<'_>, out: &mut Vec<u8>) 
 
     json.raw(r#"],"source":{"topic":"#).text(source.topic);
     json.raw(r#","partition":"#).number(i64::from(source.partition));
-    json.raw(r#","first_offset":"#).number(head.first_offset);
-    json.raw(r#","last_offset":"#).number(head.last_offset);
-    json.raw(r#"},"watermark":"#).time(head.watermark);
+    json.raw(r#","first_offset":"#).number(summary.first_offset);
+    json.raw(r#","last_offset":"#).number(summary.last_offset);
+    json.raw(r#"},"watermark":"#).time(summary.watermark);
     json.raw("}");
 }
 
@@ -91,14 +91,14 @@ pub fn encode(publication: &Publication, source: Source<'_>, out: &mut Vec<u8>) 
 /// `ce_time` is the watermark and not the wall time, so that a replay writes the same record. An open session is never
 /// published; its type is named in the same way.
 pub fn headers(publication: &Publication, application_id: &str) -> Vec<(&'static str, String)> {
-    let head = &publication.head;
+    let summary = &publication.summary;
     vec![
         ("content-type", "application/json".to_owned()),
         ("ce_specversion", "1.0".to_owned()),
-        ("ce_id", format!("{}:{}", head.session_id, head.revision)),
+        ("ce_id", format!("{}:{}", summary.session_id, summary.revision)),
         ("ce_source", format!("/livesession/{application_id}")),
         ("ce_type", format!("livesession.session.{}.v1", publication.status.as_str())),
-        ("ce_time", head.watermark.to_string()),
+        ("ce_time", summary.watermark.to_string()),
         ("ce_subject", publication.stream.to_string()),
         ("ce_dataschema", SCHEMA_ID.to_owned()),
     ]
@@ -293,7 +293,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use livesession_grouping::{Anomaly, CloseCause, Head, NewSegment, Status};
+    use livesession_grouping::{Anomaly, CloseCause, NewSegment, Status, Summary};
 
     fn written(write: impl Fn(&mut Json<'_>)) -> String {
         let mut out = Vec::new();
@@ -333,7 +333,7 @@ mod tests {
             anomalies: Anomaly::ALL.into_iter().collect(),
         };
         let span = Interval { start: Timestamp::MIN, end: Timestamp::MAX };
-        let head = Head {
+        let summary = Summary {
             session_id: nil.unwrap(),
             revision: u32::MAX,
             continues: nil,
@@ -349,7 +349,7 @@ mod tests {
         };
         let publication = Publication {
             stream: "".into(),
-            head,
+            summary,
             status: Status::Withdrawn,
             merged_into: nil,
             gaps: vec![span],

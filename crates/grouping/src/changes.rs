@@ -6,19 +6,19 @@ use alloc::vec::Vec;
 
 use crate::hint::Pushes;
 use crate::segment::{Offset, Segment};
-use crate::session::{Head, SessionId};
+use crate::session::{SessionId, Summary};
 use crate::timeline::Session;
 
-/// What became of what was published of a session.
+/// What became of a session that had been published, or is now.
 #[derive(Clone, Debug, PartialEq)]
-pub enum HeadChange {
+pub enum SessionChange {
     /// It was published, or froze.
-    Published { stream: Arc<str>, head: Head, frozen_at: Option<Offset> },
+    Published { stream: Arc<str>, summary: Summary, frozen_at: Option<Offset> },
     /// It was withdrawn: its id never comes back.
-    Gone,
+    Withdrawn,
     /// It is final, and out of memory.
     Forgotten,
-    /// As before, for a frozen one: its head stays as long as a batch of the changelog holds one of the `members`.
+    /// As before, for a frozen one: it stays in the changelog as long as a batch of the changelog holds one of the `members`.
     FrozenForgotten { members: Vec<Offset> },
 }
 
@@ -28,7 +28,7 @@ pub struct Changes {
     /// In the order of acceptance, with the stream's key.
     pub accepted: Vec<(Arc<str>, Arc<Segment>)>,
     /// In order; of two for the same session the last counts.
-    pub heads: Vec<(SessionId, HeadChange)>,
+    pub sessions: Vec<(SessionId, SessionChange)>,
     /// By stream; `None` if dropped.
     pub hints: BTreeMap<Arc<str>, Option<Pushes>>,
     /// Offsets of segments that were forgotten.
@@ -38,23 +38,23 @@ pub struct Changes {
 impl Changes {
     /// Notes what was last published of a session of `stream`, and whether it is frozen.
     pub(crate) fn note_published(&mut self, stream: &Arc<str>, session: &Session) {
-        debug_assert!(session.head().is_some(), "the session was never published: {session:?}");
-        if let Some(head) = session.head() {
-            let (stream, head, frozen_at) = (Arc::clone(stream), head.clone(), session.frozen_at());
-            self.heads.push((head.session_id, HeadChange::Published { stream, head, frozen_at }));
+        debug_assert!(session.last_published().is_some(), "the session was never published: {session:?}");
+        if let Some(summary) = session.last_published() {
+            let (stream, summary, frozen_at) = (Arc::clone(stream), summary.clone(), session.frozen_at());
+            self.sessions.push((summary.session_id, SessionChange::Published { stream, summary, frozen_at }));
         }
     }
 
     /// Notes that a session was forgotten.
     pub(crate) fn note_forgotten(&mut self, session: &Session) {
         debug_assert!(!session.is_dirty(), "what is forgotten was not published: {session:?}");
-        if let Some(head) = session.head() {
+        if let Some(summary) = session.last_published() {
             let members = || session.members().iter().map(|segment| segment.offset()).collect();
             let change = match session.frozen_at() {
-                Some(_) => HeadChange::FrozenForgotten { members: members() },
-                None => HeadChange::Forgotten,
+                Some(_) => SessionChange::FrozenForgotten { members: members() },
+                None => SessionChange::Forgotten,
             };
-            self.heads.push((head.session_id, change));
+            self.sessions.push((summary.session_id, change));
         }
     }
 }

@@ -41,13 +41,13 @@ mod tests;
 pub mod time;
 mod timeline;
 
-pub use changes::{Changes, HeadChange};
+pub use changes::{Changes, SessionChange};
 pub use grouper::accept::Arrival;
 pub use grouper::pending::{PendingSession, PublishedState, Waiting};
-pub use grouper::restore::{Error as RestoreError, Saved, SavedHead};
+pub use grouper::restore::{Error as RestoreError, Saved, SavedSession};
 pub use grouper::{Clock, Grouper};
 pub use hint::{Hint, HintKind, MAX_PUSHES, Push, Pushes};
 pub use outcome::Outcome;
 pub use policy::{Policy, Settings};
 pub use segment::{Anomalies, Anomaly, NewSegment, Offset, Segment};
-pub use session::{CloseCause, Head, Interval, Publication, SessionId, Status};
+pub use session::{CloseCause, Interval, Publication, SessionId, Status, Summary};

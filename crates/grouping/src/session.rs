@@ -125,7 +125,7 @@ impl Interval {
 ///
 /// Enough to publish the next revision, or to withdraw it, after its segments have been joined to another session's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct Summary {
     pub session_id: SessionId,
     pub revision: u32,
     pub continues: Option<SessionId>,
@@ -149,7 +149,7 @@ pub struct Head {
 pub struct Publication {
     /// The stream's key: the three parts joined by `/`, with `%` and `/` inside a part written as `%25` and `%2F`.
     pub stream: Arc<str>,
-    pub head: Head,
+    pub summary: Summary,
     pub status: Status,
     /// The survivor of a withdrawn session.
     pub merged_into: Option<SessionId>,

@@ -71,11 +71,11 @@ impl Feed {
 }
 
 fn in_words(publication: &Publication) -> String {
-    let head = &publication.head;
+    let summary = &publication.summary;
     let files: Vec<&str> = publication.segments.iter().map(|segment| segment.file_id()).collect();
-    let (start, end) = (head.start.as_ms() - ZERO, head.end.as_ms() - ZERO);
-    let cause = head.close_cause.map_or("-", CloseCause::as_str);
-    format!("r{} {start}..{end} {} {cause}", head.revision, files.join("+"))
+    let (start, end) = (summary.start.as_ms() - ZERO, summary.end.as_ms() - ZERO);
+    let cause = summary.close_cause.map_or("-", CloseCause::as_str);
+    format!("r{} {start}..{end} {} {cause}", summary.revision, files.join("+"))
 }
 
 // rule: close
@@ -167,8 +167,8 @@ fn bridge_keeps_the_oldest_seed_and_withdraws_the_other_with_its_next_publicatio
     let published = feed.grouper.publish_due(usize::MAX);
     let words: Vec<String> = published.iter().map(in_words).collect();
     assert_eq!(words, ["r2 0..60 a+c+b watermark", "r2 0..20  -"]);
-    assert_eq!(published[1].merged_into, Some(published[0].head.session_id));
-    assert_eq!((published[1].status, published[1].head.watermark), (Status::Withdrawn, ms(200)));
+    assert_eq!(published[1].merged_into, Some(published[0].summary.session_id));
+    assert_eq!((published[1].status, published[1].summary.watermark), (Status::Withdrawn, ms(200)));
 }
 
 // rule: limits
@@ -184,7 +184,7 @@ fn limit_freezes_what_is_too_much_and_the_rest_continues_it() {
         assert_eq!(feed.publish_due(), expected, "limit {limit}");
         feed.watermark(106);
         let last = feed.grouper.publish_due(usize::MAX).pop().unwrap();
-        assert_eq!(last.head.continues.is_some(), limit < 3);
+        assert_eq!(last.summary.continues.is_some(), limit < 3);
     }
 }
 

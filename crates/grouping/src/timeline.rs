@@ -20,7 +20,7 @@ use core::ops::Range;
 use crate::hint::{Hint, Pushes};
 use crate::policy::Policy;
 use crate::segment::{Offset, Segment};
-use crate::session::{CloseCause, Head, SessionId};
+use crate::session::{CloseCause, SessionId, Summary};
 use crate::time::{Millis, Timestamp};
 
 /// Number of a session in the table of its partition.
@@ -56,9 +56,9 @@ pub(crate) struct Session {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Past {
     /// What was last published of it.
-    head: Option<Head>,
+    last_published: Option<Summary>,
     /// What was last published of the sessions that it took in, to be withdrawn with its next publication.
-    absorbed: Vec<Head>,
+    absorbed: Vec<Summary>,
     /// The frozen session that it continues, and where that one ends.
     continues: Option<(SessionId, Timestamp)>,
     /// The offset of the segment that was one too many.
@@ -127,15 +127,15 @@ impl Session {
     /// Returns the name under which it was published, or will be.
     pub fn id(&self, stream: &str) -> SessionId {
         let new = || SessionId::new(stream, self.seed().file_id(), self.seed().end());
-        self.head().map_or_else(new, |head| head.session_id)
+        self.last_published().map_or_else(new, |summary| summary.session_id)
     }
 
-    pub fn head(&self) -> Option<&Head> {
-        self.past.as_ref()?.head.as_ref()
+    pub fn last_published(&self) -> Option<&Summary> {
+        self.past.as_ref()?.last_published.as_ref()
     }
 
     /// Returns what was last published of the sessions that it took in and that have yet to be withdrawn.
-    pub fn absorbed(&self) -> &[Head] {
+    pub fn absorbed(&self) -> &[Summary] {
         self.past.as_ref().map_or(&[], |past| &past.absorbed)
     }
 
@@ -156,8 +156,8 @@ impl Session {
     /// A session only grows, so counting its members is enough.
     pub fn is_dirty(&self) -> bool {
         let Some(past) = &self.past else { return true };
-        let Some(head) = &past.head else { return true };
-        !past.absorbed.is_empty() || head.segments as usize != self.members.len()
+        let Some(summary) = &past.last_published else { return true };
+        !past.absorbed.is_empty() || summary.segments as usize != self.members.len()
     }
 
     /// Adds a member: at the end, unless it is older than the seed.
@@ -188,35 +188,35 @@ impl Session {
         if let Some(theirs) = other.past {
             let past = self.past_mut();
             past.absorbed.extend(theirs.absorbed);
-            past.absorbed.extend(theirs.head);
+            past.absorbed.extend(theirs.last_published);
             past.continue_later_of(theirs.continues);
         }
     }
 
-    /// Freezes what is left of a session that was published as `head`, within the bounds that it had.
-    pub fn freeze_as_published(&mut self, head: Head, at: Option<Offset>) {
-        (self.start, self.end) = (head.start, head.end);
+    /// Freezes what is left of a session that was published as `summary`, within the bounds that it had.
+    pub fn freeze_as_published(&mut self, summary: Summary, at: Option<Offset>) {
+        (self.start, self.end) = (summary.start, summary.end);
         let past = self.past_mut();
         past.frozen_at = at;
-        past.head = Some(head);
+        past.last_published = Some(summary);
     }
 }
 
 impl Past {
     /// Sets what was last published of the session. Returns what was published before.
-    pub fn set_head(&mut self, head: Head) -> Option<Head> {
-        self.head.replace(head)
+    pub fn set_last_published(&mut self, summary: Summary) -> Option<Summary> {
+        self.last_published.replace(summary)
     }
 
     /// Adds what was last published of a session that this one took in.
-    pub fn add_absorbed(&mut self, head: Head) {
-        self.absorbed.push(head);
+    pub fn add_absorbed(&mut self, summary: Summary) {
+        self.absorbed.push(summary);
     }
 
     /// Takes what was last published of the sessions that were taken in, in the order in which they are withdrawn.
-    pub fn take_absorbed(&mut self) -> Vec<Head> {
+    pub fn take_absorbed(&mut self) -> Vec<Summary> {
         let mut absorbed = core::mem::take(&mut self.absorbed);
-        absorbed.sort_unstable_by_key(|head| (head.start, head.session_id));
+        absorbed.sort_unstable_by_key(|summary| (summary.start, summary.session_id));
         absorbed
     }
 

@@ -64,8 +64,8 @@ fn bridge() -> (i64, NewSegment<'static>) {
 /// {a, b, c, HLS}, which closes once the watermark is greater than 11:10.
 pub fn first() -> Publication {
     let mut publication = closed(ROOM_7, &[a(), b(), c(), hls()]);
-    publication.head.close_cause = Some(CloseCause::PushEnded);
-    publication.head.watermark = at("2025-08-01T11:10:05Z");
+    publication.summary.close_cause = Some(CloseCause::PushEnded);
+    publication.summary.watermark = at("2025-08-01T11:10:05Z");
     publication
 }
 
@@ -73,16 +73,16 @@ pub fn first() -> Publication {
 pub fn second_open() -> Publication {
     let mut publication = closed(ROOM_7, &[d()]);
     publication.status = Status::Open;
-    publication.head.revision = 0;
-    publication.head.close_cause = None;
-    publication.head.watermark = at("2025-08-01T11:10:00Z");
+    publication.summary.revision = 0;
+    publication.summary.close_cause = None;
+    publication.summary.watermark = at("2025-08-01T11:10:00Z");
     publication
 }
 
 /// {d}, closed 2 h 18 min after its end.
 pub fn second() -> Publication {
     let mut publication = closed(ROOM_7, &[d()]);
-    publication.head.watermark = at("2025-08-01T13:28:00.001Z");
+    publication.summary.watermark = at("2025-08-01T13:28:00.001Z");
     publication
 }
 
@@ -91,21 +91,21 @@ pub fn other_stream() -> Publication {
     let url = "http://vod.example.com/g-0001.mp4";
     let g = file("g-0001", "2025-08-01T10:05:00Z", "2025-08-01T10:35:00Z", url, 1_800_000);
     let mut publication = closed("push.example.com/live/room-8", &[(2, g)]);
-    publication.head.watermark = at("2025-08-01T13:00:00Z");
+    publication.summary.watermark = at("2025-08-01T13:00:00Z");
     publication
 }
 
 /// The first session when the bridge has joined the second to it. The silences around the bridge are below 3 min.
 pub fn joined() -> Publication {
     let mut publication = closed(ROOM_7, &[a(), b(), c(), hls(), d(), bridge()]);
-    publication.head.revision = 2;
-    publication.head.watermark = at("2025-08-01T13:30:00Z");
+    publication.summary.revision = 2;
+    publication.summary.watermark = at("2025-08-01T13:30:00Z");
     publication
 }
 
 /// The second session's withdrawal, in the same transaction.
 pub fn second_withdrawn() -> Publication {
-    withdrawn(&second(), first().head.session_id, at("2025-08-01T13:30:00Z"))
+    withdrawn(&second(), first().summary.session_id, at("2025-08-01T13:30:00Z"))
 }
 
 pub fn all() -> Vec<Publication> {

@@ -98,13 +98,13 @@ fn publication() -> impl Strategy<Value = Publication> {
             .collect();
         let other = SessionId::new(&key, "other", ms(1));
         let mut publication = closed(&key, &members);
-        publication.head.close_cause = Some(cause);
-        publication.head.revision = revision;
-        publication.head.continues = continues.then_some(other);
+        publication.summary.close_cause = Some(cause);
+        publication.summary.revision = revision;
+        publication.summary.continues = continues.then_some(other);
         match kind {
             0 => withdrawn(&publication, other, ms(5)),
             1 => {
-                publication.head.close_cause = None;
+                publication.summary.close_cause = None;
                 Publication { status: Status::Open, ..publication }
             }
             _ => publication,
@@ -118,18 +118,18 @@ fn config(cases: u32) -> ProptestConfig {
 
 /// Asserts field by field that the reader got what the publication says, without going through JSON.
 fn assert_same(record: &SessionRecord, publication: &Publication) {
-    let head = &publication.head;
-    assert_eq!(record.session_id, head.session_id);
-    assert_eq!(record.revision, head.revision);
+    let summary = &publication.summary;
+    assert_eq!(record.session_id, summary.session_id);
+    assert_eq!(record.revision, summary.revision);
     assert_eq!(record.status.as_str(), publication.status.as_str());
     assert_eq!(record.merged_into, publication.merged_into);
-    assert_eq!(record.continues, head.continues);
-    assert_eq!(record.close_cause.map(|cause| cause.as_str()), head.close_cause.map(|cause| cause.as_str()));
+    assert_eq!(record.continues, summary.continues);
+    assert_eq!(record.close_cause.map(|cause| cause.as_str()), summary.close_cause.map(|cause| cause.as_str()));
     assert_eq!(record.stream.key.as_str(), publication.stream.as_ref());
-    assert_eq!((record.start, record.end, record.watermark), (head.start, head.end, head.watermark));
-    assert_eq!(record.duration_ms, head.end.as_ms() - head.start.as_ms());
-    assert_eq!(record.recorded_ms, head.recorded.as_ms());
-    assert_eq!((record.source.first_offset, record.source.last_offset), (head.first_offset, head.last_offset));
+    assert_eq!((record.start, record.end, record.watermark), (summary.start, summary.end, summary.watermark));
+    assert_eq!(record.duration_ms, summary.end.as_ms() - summary.start.as_ms());
+    assert_eq!(record.recorded_ms, summary.recorded.as_ms());
+    assert_eq!((record.source.first_offset, record.source.last_offset), (summary.first_offset, summary.last_offset));
     let gaps: Vec<_> = record.gaps.iter().map(|gap| (gap.start, gap.end)).collect();
     assert_eq!(gaps, publication.gaps.iter().map(|gap| (gap.start, gap.end)).collect::<Vec<_>>());
     assert_eq!(record.segments.len(), publication.segments.len());

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use livesession_formats::session::{Source, encode};
 use livesession_grouping::session::{silences, sort};
 use livesession_grouping::time::Timestamp;
-use livesession_grouping::{CloseCause, Head, NewSegment, Publication, Segment, SessionId, Status};
+use livesession_grouping::{CloseCause, NewSegment, Publication, Segment, SessionId, Status, Summary};
 use serde_json::Value;
 
 fn path(name: &str) -> PathBuf {
@@ -79,7 +79,7 @@ fn closed(stream: &str, members: &[(i64, NewSegment<'_>)]) -> Publication {
     let (recorded, gaps) = silences(segments.iter().map(AsRef::as_ref));
     let seed = segments.iter().min_by_key(|segment| segment.offset()).unwrap();
     let end = segments.iter().map(|segment| segment.end()).max().unwrap();
-    let head = Head {
+    let summary = Summary {
         session_id: SessionId::new(stream, seed.file_id(), seed.end()),
         revision: 1,
         continues: None,
@@ -94,14 +94,22 @@ fn closed(stream: &str, members: &[(i64, NewSegment<'_>)]) -> Publication {
         segments: u32::try_from(segments.len()).unwrap(),
     };
     let allowed_at = end;
-    Publication { stream: stream.into(), head, status: Status::Closed, merged_into: None, gaps, segments, allowed_at }
+    Publication {
+        stream: stream.into(),
+        summary,
+        status: Status::Closed,
+        merged_into: None,
+        gaps,
+        segments,
+        allowed_at,
+    }
 }
 
 /// The withdrawal of what `last` published.
 fn withdrawn(last: &Publication, into: SessionId, watermark: Timestamp) -> Publication {
-    let head = Head { revision: last.head.revision + 1, close_cause: None, watermark, ..last.head.clone() };
+    let summary = Summary { revision: last.summary.revision + 1, close_cause: None, watermark, ..last.summary.clone() };
     Publication {
-        head,
+        summary,
         status: Status::Withdrawn,
         merged_into: Some(into),
         gaps: vec![],

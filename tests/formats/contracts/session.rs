@@ -91,7 +91,7 @@ fn headers_name_the_record() {
             ("ce_dataschema", "urn:livesession:session:v1".to_owned()),
         ]
     };
-    let id = evening::first().head.session_id;
+    let id = evening::first().summary.session_id;
     assert_eq!(
         headers(&evening::first(), "livesession-eu"),
         expected("closed", &format!("{id}:1"), "2025-08-01T11:10:05.000Z")
@@ -103,7 +103,7 @@ fn headers_name_the_record() {
     let withdrawn = evening::second_withdrawn();
     assert_eq!(
         headers(&withdrawn, "livesession-eu"),
-        expected("withdrawn", &format!("{}:2", withdrawn.head.session_id), "2025-08-01T13:30:00.000Z")
+        expected("withdrawn", &format!("{}:2", withdrawn.summary.session_id), "2025-08-01T13:30:00.000Z")
     );
 }
 
@@ -123,9 +123,9 @@ fn content_does_not_depend_on_the_order_of_arrival() {
         value
     };
     let mut again = evening::first();
-    again.head.revision = 7;
-    again.head.close_cause = Some(CloseCause::MaxHold);
-    again.head.watermark = at("2026-01-01T00:00:00Z");
+    again.summary.revision = 7;
+    again.summary.close_cause = Some(CloseCause::MaxHold);
+    again.summary.watermark = at("2026-01-01T00:00:00Z");
     assert_ne!(text(&again), text(&evening::first()));
     assert_eq!(equality(&again), equality(&evening::first()));
     assert_ne!(equality(&evening::joined()), equality(&evening::first()));
@@ -135,7 +135,7 @@ fn content_does_not_depend_on_the_order_of_arrival() {
 fn every_status_and_cause_is_read_as_it_is_written() {
     for cause in CloseCause::ALL {
         let mut publication = evening::first();
-        publication.head.close_cause = Some(cause);
+        publication.summary.close_cause = Some(cause);
         let record = decode(&encoded(&publication)).unwrap();
         assert_eq!(record.close_cause.unwrap().as_str(), cause.as_str());
     }

@@ -47,9 +47,9 @@ fn worst(segments: u32, text_bytes: u64, texts: Texts) -> Publication {
         .collect();
     let key = format!("{part}/{part}/{part}", part = "%25".repeat(2_048));
     let mut publication = closed(&key, &members);
-    publication.head.revision = u32::MAX;
-    publication.head.close_cause = Some(CloseCause::EndOfInput);
-    publication.head.continues = Some(SessionId::new("", "", ms(0)));
+    publication.summary.revision = u32::MAX;
+    publication.summary.close_cause = Some(CloseCause::EndOfInput);
+    publication.summary.continues = Some(SessionId::new("", "", ms(0)));
     let used: u64 = publication.segments.iter().map(|segment| segment.text_bytes()).sum();
     assert!(used <= text_bytes && used * 10 > text_bytes * 9, "{used} of {text_bytes} bytes of text");
     publication

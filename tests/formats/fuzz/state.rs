@@ -1,6 +1,6 @@
-//! Records of the changelog: batches, heads, hints, the marker. Promise: what is accepted is written and read again as
-//! the same; a partition either starts from a damaged changelog or says why not. It cannot notice everything: what somebody
-//! has written that could have been written by a worker is believed.
+//! Records of the changelog: batches, published sessions, hints, the marker. Promise: what is accepted is written and
+//! read again as the same; a partition either starts from a damaged changelog or says why not. It cannot notice everything:
+//! what somebody has written that could have been written by a worker is believed.
 
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ fn mutated_changelog_records_survive_a_round_trip_or_are_refused() {
         let accepted: Vec<_> = segments.map(|(stream, segment)| (stream, Arc::new(segment))).collect();
         let mut written: Vec<changelog::Record> = Vec::new();
         written.extend(changelog::encode_batches(&accepted).into_iter().map(|(record, _, _)| record));
-        written.extend(reduced.saved.heads.iter().map(changelog::encode_head));
+        written.extend(reduced.saved.sessions.iter().map(changelog::encode_published));
         written.extend(reduced.saved.hints.iter().map(|(stream, hints)| changelog::encode_hints(stream, hints)));
         written.extend(reduced.marker.iter().map(changelog::encode_marker));
         let again = reduce(written.iter().map(|(key, value)| (key.as_bytes(), value.as_deref().unwrap_or_default())));
@@ -90,7 +90,7 @@ fn partition_starts_from_a_damaged_changelog_or_says_why_not() {
         partition.begin();
         let published = partition.publish_due(usize::MAX);
         partition.prepare();
-        if published.iter().all(|publication| publication.head.revision > 0) {
+        if published.iter().all(|publication| publication.summary.revision > 0) {
             Ok(true)
         } else {
             Err("revision 0".to_owned())

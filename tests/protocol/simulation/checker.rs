@@ -122,9 +122,13 @@ pub fn check_state(setup: &Setup, cluster: &Cluster) -> Result<(), String> {
         if let Some(unknown) = remembered.iter().find(|segment| !own.contains(segment)) {
             return Err(format!("the changelog holds a segment that was not accepted: {unknown:?}"));
         }
-        let heads: BTreeMap<String, u32> =
-            reduced.saved.heads.iter().map(|saved| (saved.head.session_id.to_string(), saved.head.revision)).collect();
-        for (id, revision) in &heads {
+        let saved: BTreeMap<String, u32> = reduced
+            .saved
+            .sessions
+            .iter()
+            .map(|saved| (saved.last_published.session_id.to_string(), saved.last_published.revision))
+            .collect();
+        for (id, revision) in &saved {
             let newest = published.get(id).map(|session| session.newest().revision);
             if newest != Some(*revision) {
                 return Err(format!("the changelog has revision {revision} of session {id}, the output {newest:?}"));
@@ -139,7 +143,7 @@ pub fn check_state(setup: &Setup, cluster: &Cluster) -> Result<(), String> {
                 if let Some(missing) = members.iter().find(|member| !remembered.contains(member)) {
                     return Err(format!("the changelog has lost {missing:?}"));
                 }
-                if standing.is_some_and(|(id, _)| !heads.contains_key(id)) {
+                if standing.is_some_and(|(id, _)| !saved.contains_key(id)) {
                     return Err(format!("the changelog does not know that it published {members:?}"));
                 }
             }

@@ -48,7 +48,7 @@ pub fn record(publication: &Publication) -> Record {
 
 /// The same for a session that is not published yet.
 pub fn open_record(publication: &Publication) -> Record {
-    let head = &publication.head;
+    let summary = &publication.summary;
     let known = [None, Some("flv"), Some("mp4"), Some("hls")];
     let files = publication.segments.iter().map(|segment| Seg {
         start: segment.start().as_ms(),
@@ -61,20 +61,20 @@ pub fn open_record(publication: &Publication) -> Record {
     });
     Record {
         stream: publication.stream.to_string(),
-        id: head.session_id.to_string(),
-        revision: head.revision,
+        id: summary.session_id.to_string(),
+        revision: summary.revision,
         withdrawn: publication.status == Status::Withdrawn,
         merged_into: publication.merged_into.map(|id| id.to_string()),
-        continues: head.continues.map(|id| id.to_string()),
-        cause: head.close_cause.map(|cause| cause.as_str()),
-        start: head.start.as_ms(),
-        end: head.end.as_ms(),
-        recorded: head.recorded.as_ms(),
-        first_offset: head.first_offset,
-        last_offset: head.last_offset,
-        seed_offset: head.seed_offset,
-        segments: head.segments,
-        watermark: head.watermark.as_ms(),
+        continues: summary.continues.map(|id| id.to_string()),
+        cause: summary.close_cause.map(|cause| cause.as_str()),
+        start: summary.start.as_ms(),
+        end: summary.end.as_ms(),
+        recorded: summary.recorded.as_ms(),
+        first_offset: summary.first_offset,
+        last_offset: summary.last_offset,
+        seed_offset: summary.seed_offset,
+        segments: summary.segments,
+        watermark: summary.watermark.as_ms(),
         gaps: publication.gaps.iter().map(|gap| (gap.start.as_ms(), gap.end.as_ms())).collect(),
         files: files.collect(),
     }

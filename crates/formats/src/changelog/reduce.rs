@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use super::batch::decode_batch;
 use super::value::{optional_time, read, span, time};
-use super::{Error, HeadValue, HintsValue, MARKER_KEY, Marker, MarkerValue, batch_key};
+use super::{Error, HintsValue, MARKER_KEY, Marker, MarkerValue, PublishedValue, batch_key};
 use livesession_grouping::policy::Override;
-use livesession_grouping::{Clock, CloseCause, Head, Offset, Push, Pushes, Saved, SavedHead, SessionId, Settings};
+use livesession_grouping::{
+    Clock, CloseCause, Offset, Push, Pushes, Saved, SavedSession, SessionId, Settings, Summary,
+};
 
 /// Reduces changelog records by key, in log order, to what a restore needs.
 ///
@@ -15,7 +17,7 @@ use livesession_grouping::{Clock, CloseCause, Head, Offset, Push, Pushes, Saved,
 #[derive(Debug, Default)]
 pub struct Reducer {
     batches: BTreeMap<Offset, Vec<u8>>,
-    heads: BTreeMap<SessionId, SavedHead>,
+    published: BTreeMap<SessionId, SavedSession>,
     hints: BTreeMap<String, Pushes>,
     marker: Option<Marker>,
 }
@@ -56,8 +58,8 @@ impl Reducer {
             "p" => {
                 let session_id = SessionId::parse(rest).ok_or(unknown)?;
                 match value {
-                    Some(value) => self.heads.insert(session_id, decode_head(name, session_id, value)?),
-                    None => self.heads.remove(&session_id),
+                    Some(value) => self.published.insert(session_id, decode_published(name, session_id, value)?),
+                    None => self.published.remove(&session_id),
                 };
             }
             "h" => {
@@ -87,34 +89,34 @@ impl Reducer {
             clock: self.marker.as_ref().and_then(|marker| marker.clock),
             forgotten: self.marker.as_ref().and_then(|marker| marker.forgotten),
             segments,
-            heads: self.heads.into_values().collect(),
+            sessions: self.published.into_values().collect(),
             hints: self.hints.into_iter().map(|(stream, hints)| (Arc::from(stream), hints)).collect(),
         };
         Ok(Reduced { saved, marker: self.marker, batches })
     }
 }
 
-fn decode_head(key: &str, session_id: SessionId, value: &[u8]) -> Result<SavedHead, Error> {
-    let head: HeadValue<'_> = read(key, value)?;
+fn decode_published(key: &str, session_id: SessionId, value: &[u8]) -> Result<SavedSession, Error> {
+    let summary: PublishedValue<'_> = read(key, value)?;
     let out_of_range = |what| Error::OutOfRange { key: key.to_owned(), what };
-    let continues = head.continues.map(|id| SessionId::parse(&id).ok_or_else(|| out_of_range("a session id")));
-    let close_cause = head.close_cause.map(|cause| CloseCause::parse(&cause).ok_or_else(|| out_of_range("a cause")));
-    Ok(SavedHead {
-        stream: Arc::from(&*head.stream),
-        frozen_at: head.frozen_at,
-        head: Head {
+    let continues = summary.continues.map(|id| SessionId::parse(&id).ok_or_else(|| out_of_range("a session id")));
+    let close_cause = summary.close_cause.map(|cause| CloseCause::parse(&cause).ok_or_else(|| out_of_range("a cause")));
+    Ok(SavedSession {
+        stream: Arc::from(&*summary.stream),
+        frozen_at: summary.frozen_at,
+        last_published: Summary {
             session_id,
-            revision: head.revision,
+            revision: summary.revision,
             continues: continues.transpose()?,
             close_cause: close_cause.transpose()?,
-            start: time(key, head.start)?,
-            end: time(key, head.end)?,
-            recorded: span(key, head.recorded_ms)?,
-            first_offset: head.first_offset,
-            last_offset: head.last_offset,
-            watermark: time(key, head.watermark)?,
-            seed_offset: head.seed_offset,
-            segments: head.segments,
+            start: time(key, summary.start)?,
+            end: time(key, summary.end)?,
+            recorded: span(key, summary.recorded_ms)?,
+            first_offset: summary.first_offset,
+            last_offset: summary.last_offset,
+            watermark: time(key, summary.watermark)?,
+            seed_offset: summary.seed_offset,
+            segments: summary.segments,
         },
     })
 }

@@ -238,21 +238,21 @@ pub fn decode(value: &[u8]) -> Result<SessionRecord, Error> {
 impl SessionRecord {
     /// Returns the record that publishing `publication` writes, as a reader of the topic gets it.
     pub fn from_publication(publication: &Publication, source: Source<'_>) -> SessionRecord {
-        let Publication { stream, head, status, merged_into, gaps, segments, .. } = publication;
+        let Publication { stream, summary, status, merged_into, gaps, segments, .. } = publication;
         let (renditions, rendition_of) = renditions(segments);
         SessionRecord {
             version: VERSION,
-            session_id: head.session_id,
-            revision: head.revision,
+            session_id: summary.session_id,
+            revision: summary.revision,
             status: Named::Known(*status),
             merged_into: *merged_into,
-            continues: head.continues,
-            close_cause: head.close_cause.map(Named::Known),
+            continues: summary.continues,
+            close_cause: summary.close_cause.map(Named::Known),
             stream: Stream::from_key(stream),
-            start: head.start,
-            end: head.end,
-            duration_ms: head.end.since(head.start).as_ms(),
-            recorded_ms: head.recorded.as_ms(),
+            start: summary.start,
+            end: summary.end,
+            duration_ms: summary.end.since(summary.start).as_ms(),
+            recorded_ms: summary.recorded.as_ms(),
             gaps: gaps.iter().map(|gap| Gap::new(gap.start, gap.end)).collect(),
             renditions: renditions.iter().map(Rendition::from).collect(),
             segments: segments
@@ -263,10 +263,10 @@ impl SessionRecord {
             source: SourceRange {
                 topic: source.topic.to_owned(),
                 partition: source.partition,
-                first_offset: head.first_offset,
-                last_offset: head.last_offset,
+                first_offset: summary.first_offset,
+                last_offset: summary.last_offset,
             },
-            watermark: head.watermark,
+            watermark: summary.watermark,
         }
     }
 

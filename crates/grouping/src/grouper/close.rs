@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::Grouper;
 use crate::schedule::{Queue, Timer};
-use crate::session::{self, CloseCause, Head, Publication, Status};
+use crate::session::{self, CloseCause, Publication, Status, Summary};
 use crate::time::Timestamp;
 use crate::timeline::{SessionNo, StreamNo};
 
@@ -102,7 +102,7 @@ impl Grouper {
 
     /// Returns a session that has something to publish, as it stands.
     pub(super) fn open_session(&self, number: SessionNo) -> Publication {
-        let revision = self.store.session(number).head().map_or(0, |head| head.revision);
+        let revision = self.store.session(number).last_published().map_or(0, |summary| summary.revision);
         self.publication(number, Status::Open, revision, None, self.close_bound(number).bound)
     }
 
@@ -162,20 +162,20 @@ impl Grouper {
         allowed_at: Timestamp,
         publications: &mut Vec<Publication>,
     ) {
-        let revision = self.store.session(number).head().map_or(0, |head| head.revision) + 1;
+        let revision = self.store.session(number).last_published().map_or(0, |summary| summary.revision) + 1;
         let publication = self.publication(number, status, revision, cause, allowed_at);
-        let (survivor, watermark) = (publication.head.session_id, publication.head.watermark);
+        let (survivor, watermark) = (publication.summary.session_id, publication.summary.watermark);
         let past = self.store.past_mut(number);
-        past.set_head(publication.head.clone());
+        past.set_last_published(publication.summary.clone());
         let absorbed = past.take_absorbed();
         let stream = Arc::clone(&publication.stream);
         publications.push(publication);
         self.store.note_published(number);
-        for head in absorbed {
-            self.store.note_withdrawn(head.session_id);
+        for summary in absorbed {
+            self.store.note_withdrawn(summary.session_id);
             publications.push(Publication {
                 stream: Arc::clone(&stream),
-                head: Head { revision: head.revision + 1, close_cause: None, watermark, ..head },
+                summary: Summary { revision: summary.revision + 1, close_cause: None, watermark, ..summary },
                 status: Status::Withdrawn,
                 merged_into: Some(survivor),
                 gaps: Vec::new(),
@@ -200,7 +200,7 @@ impl Grouper {
         session::sort(&mut segments);
         let (recorded, gaps) = session::silences(segments.iter().map(Arc::as_ref));
         let seed_offset = session.seed().offset();
-        let head = Head {
+        let summary = Summary {
             session_id: session.id(stream),
             revision,
             continues: session.continues(),
@@ -214,7 +214,7 @@ impl Grouper {
             seed_offset,
             segments: u32::try_from(segments.len()).unwrap_or(u32::MAX),
         };
-        Publication { stream: Arc::clone(stream), head, status, merged_into: None, gaps, segments, allowed_at }
+        Publication { stream: Arc::clone(stream), summary, status, merged_into: None, gaps, segments, allowed_at }
     }
 
     /// Drops a session that has been published as it is and that nothing can touch any more.

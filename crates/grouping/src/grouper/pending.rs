@@ -44,8 +44,8 @@ impl Grouper {
     pub fn published_state(&self, stream: &str, id: SessionId) -> PublishedState {
         let Some(number) = self.store.find_stream(stream) else { return PublishedState::Forgotten };
         for session in self.store.timeline(number).sessions().map(|number| self.store.session(number)) {
-            let is_absorbed = session.absorbed().iter().any(|head| head.session_id == id);
-            let is_it = session.head().is_some_and(|head| head.session_id == id);
+            let is_absorbed = session.absorbed().iter().any(|summary| summary.session_id == id);
+            let is_it = session.last_published().is_some_and(|summary| summary.session_id == id);
             if is_absorbed || is_it && session.is_dirty() {
                 return PublishedState::Changed;
             }

@@ -1,7 +1,7 @@
 //! Restoring: the state of a partition built again from the changelog.
 //!
-//! Grouping is a function of the accepted set, so the segments are placed again in the order of acceptance, and what was
-//! published is laid over the result. Three things are not in the set and come from the published heads: that a session
+//! Grouping is a function of the accepted set, so the segments are merged in again in the order of acceptance, and what was
+//! published is laid over the result. Three things are not in the set and come from what was last published: that a session
 //! froze, and when; that a session had been published; that a session took in another which has yet to be withdrawn.
 //!
 //! A batch of the changelog may bring back segments that had been forgotten while others of the batch had not. Nothing
@@ -14,7 +14,7 @@ use super::{Clock, Grouper};
 use crate::hint::Pushes;
 use crate::policy::Policy;
 use crate::segment::{Offset, Segment};
-use crate::session::{Head, SessionId};
+use crate::session::{SessionId, Summary};
 use crate::time::Timestamp;
 use crate::timeline::{Session, StreamNo};
 
@@ -26,15 +26,15 @@ pub struct Saved {
     pub forgotten: Option<Timestamp>,
     /// Accepted segments with their stream, in any order.
     pub segments: Vec<(Arc<str>, Segment)>,
-    pub heads: Vec<SavedHead>,
+    pub sessions: Vec<SavedSession>,
     pub hints: Vec<(Arc<str>, Pushes)>,
 }
 
-/// What was last published of a session.
+/// A session that had been published, in the changelog.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SavedHead {
+pub struct SavedSession {
     pub stream: Arc<str>,
-    pub head: Head,
+    pub last_published: Summary,
     /// The offset of the segment at which it froze.
     pub frozen_at: Option<Offset>,
 }
@@ -46,9 +46,9 @@ pub type Lingering = (SessionId, Vec<Offset>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     #[error("published session {session_id} has its seed at offset {seed_offset}, which no session holds")]
-    HeadWithoutSeed { session_id: SessionId, seed_offset: Offset },
+    PublishedWithoutSeed { session_id: SessionId, seed_offset: Offset },
     #[error("session with its seed at offset {seed_offset} was published as both {first} and {second}")]
-    TwoHeads { seed_offset: Offset, first: SessionId, second: SessionId },
+    PublishedTwice { seed_offset: Offset, first: SessionId, second: SessionId },
 }
 
 impl Grouper {
@@ -57,15 +57,16 @@ impl Grouper {
     ///
     /// # Errors
     ///
-    /// Published heads that fit no session: the caller stops, and writes nothing.
+    /// What was published fits no session: the caller stops, and writes nothing.
     pub fn restore(policy: Policy, saved: Saved) -> Result<(Grouper, Vec<Lingering>), Error> {
         let mut grouper = Grouper::new(policy);
         let mut segments = saved.segments;
         segments.sort_by_key(|(_, segment)| segment.offset());
-        let (frozen, heads): (Vec<_>, Vec<_>) = saved.heads.into_iter().partition(|saved| saved.frozen_at.is_some());
-        let mut frozen: Vec<SavedHead> = frozen;
+        let (frozen, others): (Vec<_>, Vec<_>) =
+            saved.sessions.into_iter().partition(|saved| saved.frozen_at.is_some());
+        let mut frozen: Vec<SavedSession> = frozen;
         // Those that one segment froze did so in time order.
-        frozen.sort_by_key(|saved| (saved.frozen_at, saved.head.start));
+        frozen.sort_by_key(|saved| (saved.frozen_at, saved.last_published.start));
         let mut frozen = frozen.into_iter().peekable();
         let mut lingering = Vec::new();
         for (stream, segment) in segments {
@@ -81,7 +82,7 @@ impl Grouper {
         for next in frozen {
             lingering.extend(grouper.freeze_again(next));
         }
-        for saved in heads {
+        for saved in others {
             grouper.lay_over(saved)?;
         }
         for (stream, pushes) in saved.hints {
@@ -114,9 +115,9 @@ impl Grouper {
     /// Freezes what was published as `saved`: all that lies within its bounds, since it was one session then.
     ///
     /// If a batch has been deleted, only pieces are left of it. Returns it if nothing is.
-    fn freeze_again(&mut self, saved: SavedHead) -> Option<Lingering> {
+    fn freeze_again(&mut self, saved: SavedSession) -> Option<Lingering> {
         let number = self.find_or_add_stream(&saved.stream);
-        let range = self.lying_within(number, saved.head.start, saved.head.end);
+        let range = self.lying_within(number, saved.last_published.start, saved.last_published.end);
         let pieces = self.store.timeline_mut(number).take_live(range);
         let mut whole: Option<Session> = None;
         for piece in pieces {
@@ -126,8 +127,8 @@ impl Grouper {
                 None => whole = Some(piece),
             }
         }
-        let Some(mut session) = whole else { return Some((saved.head.session_id, Vec::new())) };
-        session.freeze_as_published(saved.head, saved.frozen_at);
+        let Some(mut session) = whole else { return Some((saved.last_published.session_id, Vec::new())) };
+        session.freeze_as_published(saved.last_published, saved.frozen_at);
         let session = self.store.add_session(session);
         self.store.timeline_mut(number).add_frozen(session);
         self.schedule(session);
@@ -141,29 +142,29 @@ impl Grouper {
         from..from + count
     }
 
-    /// Gives a published head to the session that it belongs to, as its own or as one to be withdrawn.
-    fn lay_over(&mut self, saved: SavedHead) -> Result<(), Error> {
-        let SavedHead { stream, head, .. } = saved;
-        let lost = Error::HeadWithoutSeed { session_id: head.session_id, seed_offset: head.seed_offset };
+    /// Gives what was last published to the session that it belongs to, as its own or as one to be withdrawn.
+    fn lay_over(&mut self, saved: SavedSession) -> Result<(), Error> {
+        let SavedSession { stream, last_published: summary, .. } = saved;
+        let lost = Error::PublishedWithoutSeed { session_id: summary.session_id, seed_offset: summary.seed_offset };
         let Some(number) = self.store.find_stream(&stream) else { return Err(lost) };
         let live = self.store.timeline(number).live();
         // Sessions only grow: the one that was published lies within one that lives.
-        let after = live.partition_point(|session| self.store.session(*session).start() <= head.start);
+        let after = live.partition_point(|session| self.store.session(*session).start() <= summary.start);
         let Some(number) = after.checked_sub(1).and_then(|index| live.get(index)).copied() else { return Err(lost) };
         let session = self.store.session(number);
-        if !session.members().iter().any(|member| member.offset() == head.seed_offset) {
+        if !session.members().iter().any(|member| member.offset() == summary.seed_offset) {
             return Err(lost);
         }
-        let is_its_own = session.seed().offset() == head.seed_offset;
+        let is_its_own = session.seed().offset() == summary.seed_offset;
         let past = self.store.past_mut(number);
         if !is_its_own {
-            past.add_absorbed(head);
+            past.add_absorbed(summary);
             return Ok(());
         }
-        let seed_offset = head.seed_offset;
-        let second = head.session_id;
-        match past.set_head(head) {
-            Some(first) => Err(Error::TwoHeads { seed_offset, first: first.session_id, second }),
+        let seed_offset = summary.seed_offset;
+        let second = summary.session_id;
+        match past.set_last_published(summary) {
+            Some(first) => Err(Error::PublishedTwice { seed_offset, first: first.session_id, second }),
             None => Ok(()),
         }
     }
@@ -179,9 +180,9 @@ impl Grouper {
             if bound >= forgotten {
                 continue;
             }
-            if let (Some(head), Some(_)) = (session.head(), session.frozen_at()) {
+            if let (Some(summary), Some(_)) = (session.last_published(), session.frozen_at()) {
                 let members = session.members().iter().map(|segment| segment.offset()).collect();
-                lingering.push((head.session_id, members));
+                lingering.push((summary.session_id, members));
             }
             self.forget(number);
         }

@@ -23,7 +23,7 @@ use core::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
 
-use crate::changes::{Changes, HeadChange};
+use crate::changes::{Changes, SessionChange};
 use crate::files::{FileHash, FileTable};
 use crate::schedule::{Position, Queue, Timer};
 use crate::segment::Segment;
@@ -181,7 +181,7 @@ impl Store {
     /// Notes for the changelog that a session has been withdrawn.
     pub fn note_withdrawn(&mut self, session_id: SessionId) {
         if let Some(Transaction { changes, .. }) = &mut self.transaction {
-            changes.heads.push((session_id, HeadChange::Gone));
+            changes.sessions.push((session_id, SessionChange::Withdrawn));
         }
     }
 

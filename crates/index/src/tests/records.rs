@@ -5,7 +5,7 @@ use std::sync::Arc;
 use livesession_formats::named::Named;
 use livesession_formats::session::{Source, decode, encode};
 use livesession_grouping::time::Millis;
-use livesession_grouping::{Anomaly, Head, NewSegment, Publication, Segment as Member, session};
+use livesession_grouping::{Anomaly, NewSegment, Publication, Segment as Member, Summary, session};
 
 use super::*;
 use crate::Error;
@@ -33,7 +33,7 @@ fn publication(status: Status) -> Publication {
     let withdrawn = status == Status::Withdrawn;
     Publication {
         stream: "push.example.com/a%2Fb/100%25".into(),
-        head: Head {
+        summary: Summary {
             session_id: id("f"),
             revision: if withdrawn { 2 } else { 1 },
             continues: Some(id("g")),
