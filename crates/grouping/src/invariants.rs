@@ -163,12 +163,15 @@ mod tests {
         Some(text.split([':', '\n']).next().unwrap().into())
     }
 
+    /// The name of an invariant, and what breaks it.
+    type Break<'a> = (&'a str, &'a dyn Fn(&mut Store));
+
     /// What a check is worth: every invariant is noticed when it is broken, in the whole and in what was touched.
     #[test]
     fn every_invariant_is_noticed_when_it_is_broken() {
         const FIRST: SessionNo = 0;
         let [a, b] = [segment(1, 0, 10), segment(2, 5, 20)];
-        let breaks: [(&str, &dyn Fn(&mut Store)); 8] = [
+        let breaks: [Break<'_>; 8] = [
             ("live_sessions_are_apart", &|store| {
                 add(store, &[segment(3, 25, 30)]);
             }),

@@ -180,7 +180,11 @@ fn cut(broker: &Broker) {
     traffic.produce_part(&deployment, 1, 2);
     let next = deployment.committed()[0].unwrap();
     delete_input(&deployment, next + 2);
-    assert_refused(&mut deployment.start("a"), 70, &["retention or DeleteRecords passed the group's offset", "application_id"]);
+    assert_refused(
+        &mut deployment.start("a"),
+        70,
+        &["retention or DeleteRecords passed the group's offset", "application_id"],
+    );
     assert_eq!(deployment.committed()[0], Some(next), "the group stays where it was");
 }
 
