@@ -23,6 +23,7 @@ use serde_json::value::RawValue;
 
 use super::number;
 use super::reason::Reason;
+use livesession_grouping::{Anomalies, Anomaly, NewSegment};
 
 /// The longest value that is read at all. Real ones have about 1 KB; the bound keeps one record from stalling a
 /// partition.
@@ -56,6 +57,26 @@ pub(super) enum Field {
     Domain,
     RecordEvent,
 }
+
+/// The fields of event 100, apart from the stream key.
+pub(super) const SEGMENT_FIELDS: &[Field] = &[
+    Field::FileId,
+    Field::VideoUrl,
+    Field::StartTime,
+    Field::EndTime,
+    Field::StartTimeUsec,
+    Field::EndTimeUsec,
+    Field::Duration,
+    Field::FileFormat,
+    Field::FileSize,
+    Field::TaskId,
+    Field::RecordTempId,
+    Field::RecordBps,
+];
+/// The fields of events 0 and 1, apart from the stream key.
+pub(super) const PUSH_FIELDS: &[Field] = &[Field::EventTime, Field::Sequence];
+/// The fields of event 332, apart from the stream key.
+pub(super) const RECORD_ENDED_FIELDS: &[Field] = &[Field::EventTime];
 
 const FIELDS: usize = Field::RecordEvent as usize + 1;
 
@@ -247,6 +268,66 @@ impl<'a> Fields<'a> {
         }
         Ok(())
     }
+}
+
+impl<'a> Fields<'a> {
+    /// Adds the attributes of a segment (rules: attributes, media-length).
+    ///
+    /// `format` is used for a format that is not in lower case.
+    pub(super) fn attributes(&self, bare: NewSegment<'a>, format: &'a mut String) -> NewSegment<'a> {
+        let mut anomalies = bare.anomalies;
+        let text = |field, anomalies: &mut _| attribute(self.get(field).text(), anomalies);
+        let number = |field, anomalies: &mut _| attribute(not_negative(self.get(field).integer()), anomalies);
+        NewSegment {
+            url: text(Field::VideoUrl, &mut anomalies),
+            format: text(Field::FileFormat, &mut anomalies).map(|name| lower_case(name, format)),
+            task_id: text(Field::TaskId, &mut anomalies),
+            template_id: text(Field::RecordTempId, &mut anomalies),
+            bitrate_kbps: number(Field::RecordBps, &mut anomalies),
+            media_ms: attribute(milliseconds(self.get(Field::Duration).integer()), &mut anomalies),
+            size_bytes: number(Field::FileSize, &mut anomalies),
+            // Last, because reading the others adds to it.
+            anomalies,
+            ..bare
+        }
+    }
+}
+
+/// Keeps an attribute if it could be read (rule: attributes).
+pub(super) fn attribute<T>(read: Result<Option<T>, Unreadable>, anomalies: &mut Anomalies) -> Option<T> {
+    read.unwrap_or_else(|Unreadable| {
+        anomalies.insert(Anomaly::FieldUnreadable);
+        None
+    })
+}
+
+fn not_negative(read: Result<Option<i64>, Unreadable>) -> Result<Option<i64>, Unreadable> {
+    match read {
+        Ok(Some(..0)) => Err(Unreadable),
+        other => other,
+    }
+}
+
+fn milliseconds(read: Result<Option<i64>, Unreadable>) -> Result<Option<i64>, Unreadable> {
+    match not_negative(read)? {
+        Some(seconds) => seconds.checked_mul(1_000).map(Some).ok_or(Unreadable),
+        None => Ok(None),
+    }
+}
+
+/// Returns `text` in lower case; `buffer` is used only if it is not that already.
+fn lower_case<'a>(text: &'a str, buffer: &'a mut String) -> &'a str {
+    if text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        return text;
+    }
+    buffer.clear();
+    if text.is_ascii() {
+        buffer.push_str(text);
+        buffer.make_ascii_lowercase();
+    } else {
+        buffer.push_str(&text.to_lowercase());
+    }
+    buffer
 }
 
 /// Returns the content of a string literal that is known to be well-formed but for its surrogates.

@@ -31,7 +31,7 @@ mod stream_key;
 use livesession_grouping::time::{Millis, Timestamp};
 use livesession_grouping::{Anomalies, Anomaly, HintKind, NewSegment, Settings};
 
-use fields::{Field, Fields, Unreadable};
+use fields::{Field, Fields, PUSH_FIELDS, RECORD_ENDED_FIELDS, SEGMENT_FIELDS, attribute};
 
 pub use fields::MAX_VALUE_BYTES;
 pub use reason::Reason;
@@ -83,24 +83,6 @@ pub struct Decoder {
     format: String,
 }
 
-/// What is read of event 100 beside the stream key.
-const SEGMENT_FIELDS: &[Field] = &[
-    Field::FileId,
-    Field::VideoUrl,
-    Field::StartTime,
-    Field::EndTime,
-    Field::StartTimeUsec,
-    Field::EndTimeUsec,
-    Field::Duration,
-    Field::FileFormat,
-    Field::FileSize,
-    Field::TaskId,
-    Field::RecordTempId,
-    Field::RecordBps,
-];
-const PUSH_FIELDS: &[Field] = &[Field::EventTime, Field::Sequence];
-const RECORD_ENDED_FIELDS: &[Field] = &[Field::EventTime];
-
 impl Decoder {
     pub fn new(rules: Rules) -> Decoder {
         Decoder { rules, stream: String::new(), texts: String::new(), format: String::new() }
@@ -148,23 +130,8 @@ impl Decoder {
         let interval = interval::interval(&fields, rules.max_segment, &mut anomalies)?;
         rules.check_clock(interval.end, timestamp)?;
 
-        let text = |field, anomalies: &mut _| attribute(fields.get(field).text(), anomalies);
-        let number = |field, anomalies: &mut _| attribute(not_negative(fields.get(field).integer()), anomalies);
-        let segment = NewSegment {
-            file_id,
-            start: interval.start,
-            end: interval.end,
-            url: text(Field::VideoUrl, &mut anomalies),
-            format: text(Field::FileFormat, &mut anomalies).map(|name| lower_case(name, format)),
-            task_id: text(Field::TaskId, &mut anomalies),
-            template_id: text(Field::RecordTempId, &mut anomalies),
-            bitrate_kbps: number(Field::RecordBps, &mut anomalies),
-            media_ms: attribute(milliseconds(fields.get(Field::Duration).integer()), &mut anomalies),
-            size_bytes: number(Field::FileSize, &mut anomalies),
-            // Last, because reading the others adds to it.
-            anomalies,
-        };
-        Ok(Notification::Segment { stream, segment })
+        let segment = NewSegment { anomalies, ..NewSegment::new(file_id, interval.start, interval.end) };
+        Ok(Notification::Segment { stream, segment: fields.attributes(segment, format) })
     }
 
     /// Reads events 0, 1 and 332 (rule: hint-fields).
@@ -230,41 +197,4 @@ impl Rules {
             _ => Ok(()),
         }
     }
-}
-
-/// Keeps an attribute if it could be read (rule: attributes).
-fn attribute<T>(read: Result<Option<T>, Unreadable>, anomalies: &mut Anomalies) -> Option<T> {
-    read.unwrap_or_else(|Unreadable| {
-        anomalies.insert(Anomaly::FieldUnreadable);
-        None
-    })
-}
-
-fn not_negative(read: Result<Option<i64>, Unreadable>) -> Result<Option<i64>, Unreadable> {
-    match read {
-        Ok(Some(..0)) => Err(Unreadable),
-        other => other,
-    }
-}
-
-fn milliseconds(read: Result<Option<i64>, Unreadable>) -> Result<Option<i64>, Unreadable> {
-    match not_negative(read)? {
-        Some(seconds) => seconds.checked_mul(1_000).map(Some).ok_or(Unreadable),
-        None => Ok(None),
-    }
-}
-
-/// Returns `text` in lower case; `buffer` is used only if it is not that already.
-fn lower_case<'a>(text: &'a str, buffer: &'a mut String) -> &'a str {
-    if text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
-        return text;
-    }
-    buffer.clear();
-    if text.is_ascii() {
-        buffer.push_str(text);
-        buffer.make_ascii_lowercase();
-    } else {
-        buffer.push_str(&text.to_lowercase());
-    }
-    buffer
 }
