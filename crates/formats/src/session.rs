@@ -207,7 +207,6 @@ impl Json<'_> {
         self.raw(r#","duration_ms":"#).number(segment.end().since(segment.start()).as_ms());
         self.raw(r#","media_ms":"#).optional_number(segment.media_ms());
         self.raw(r#","size_bytes":"#).optional_number(segment.size_bytes());
-        self.raw(r#","media_start_ms":"#).optional_number(segment.media_start_ms());
         self.raw(r#","anomalies":["#);
         for (index, anomaly) in segment.anomalies().iter().enumerate() {
             self.comma(index).text(anomaly.as_str());
@@ -224,7 +223,6 @@ const LONGEST_SEGMENT: &str = concat!(
     r#"{"file_id":"","url":null,"format":null,"task_id":null,"rendition":4294967295,"#,
     r#""start":"9999-12-31T23:59:59.999Z","end":"9999-12-31T23:59:59.999Z","duration_ms":253402300799999,"#,
     r#""media_ms":9223372036854775807,"size_bytes":9223372036854775807,"#,
-    r#""media_start_ms":9223372036854775807,"#,
     r#""anomalies":["field_unreadable","start_rebuilt","time_scaled","url_as_id","usec_ignored"],"#,
     r#""offset":9223372036854775807},"#,
 );
@@ -279,7 +277,7 @@ const LARGEST_SEGMENT_TEXT: u64 = 3 * MAX_VALUE_BYTES as u64;
 /// [`NewSegment::text_bytes`](livesession_grouping::NewSegment::text_bytes), which counts texts as they are written. A record
 /// above the topic's limit would abort its transaction for ever, so `max_record_bytes` must not be below this.
 ///
-/// With the defaults, 1,900 segments and 768 KiB, this is a little below 2 MiB, and above Kafka's own default of 1 MiB.
+/// With the defaults, 2,000 segments and 768 KiB, this is a little below 2 MiB, and above Kafka's own default of 1 MiB.
 pub fn worst_case_bytes(max_segments: u32, max_session_bytes: u64) -> u64 {
     let per_segment = (LONGEST_SEGMENT.len() + LONGEST_GAP.len() + LONGEST_RENDITION.len()) as u64;
     let value = LONGEST_REST.len() as u64 + LONGEST_STREAM + LONGEST_TOPIC;
@@ -332,7 +330,6 @@ mod tests {
             bitrate_kbps: Some(i64::MAX),
             media_ms: Some(i64::MAX),
             size_bytes: Some(i64::MAX),
-            media_start_ms: Some(i64::MAX),
             anomalies: Anomaly::ALL.into_iter().collect(),
         };
         let span = Interval { start: Timestamp::MIN, end: Timestamp::MAX };

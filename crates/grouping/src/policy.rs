@@ -61,7 +61,7 @@ impl Default for Settings {
             allowed_lateness: Millis::from_secs(24 * HOUR),
             max_hold: Millis::from_secs(24 * HOUR),
             max_session_duration: Millis::from_secs(24 * HOUR),
-            max_session_segments: 1_900,
+            max_session_segments: 2_000,
             max_session_bytes: 768 * 1_024,
             overrides: Vec::new(),
         }

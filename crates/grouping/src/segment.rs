@@ -100,8 +100,6 @@ pub struct NewSegment<'a> {
     /// The notification's `duration`, in milliseconds. An attribute: never used for gaps.
     pub media_ms: Option<i64>,
     pub size_bytes: Option<i64>,
-    /// The first presentation time stamp in the file, in milliseconds. No wall clock.
-    pub media_start_ms: Option<i64>,
     pub anomalies: Anomalies,
 }
 
@@ -113,7 +111,6 @@ pub struct Segment {
     bitrate_kbps: i64,
     media_ms: i64,
     size_bytes: i64,
-    media_start_ms: i64,
     /// file_id, url, format, task_id, template_id, one after another.
     texts: Box<str>,
     /// Where each text but the last ends in `texts`.
@@ -147,7 +144,6 @@ impl Segment {
             bitrate_kbps: new.bitrate_kbps.unwrap_or(ABSENT),
             media_ms: new.media_ms.unwrap_or(ABSENT),
             size_bytes: new.size_bytes.unwrap_or(ABSENT),
-            media_start_ms: new.media_start_ms.unwrap_or(ABSENT),
             texts: texts.into_boxed_str(),
             ends,
             text_bytes: u32::try_from(new.text_bytes()).unwrap_or(u32::MAX),
@@ -168,7 +164,6 @@ impl Segment {
             bitrate_kbps: self.bitrate_kbps(),
             media_ms: self.media_ms(),
             size_bytes: self.size_bytes(),
-            media_start_ms: self.media_start_ms(),
             anomalies: self.anomalies,
         }
     }
@@ -218,10 +213,6 @@ impl Segment {
         (self.size_bytes >= 0).then_some(self.size_bytes)
     }
 
-    pub fn media_start_ms(&self) -> Option<i64> {
-        (self.media_start_ms >= 0).then_some(self.media_start_ms)
-    }
-
     pub fn anomalies(&self) -> Anomalies {
         self.anomalies
     }
@@ -252,7 +243,6 @@ impl<'a> NewSegment<'a> {
             bitrate_kbps: None,
             media_ms: None,
             size_bytes: None,
-            media_start_ms: None,
             anomalies: Anomalies::NONE,
         }
     }
@@ -309,7 +299,6 @@ mod tests {
             bitrate_kbps: Some(0),
             media_ms: Some(990),
             size_bytes: Some(0),
-            media_start_ms: Some(80),
             anomalies: [Anomaly::UsecIgnored, Anomaly::StartRebuilt].into_iter().collect(),
         }
     }
@@ -339,6 +328,6 @@ mod tests {
 
     #[test]
     fn segment_stays_small() {
-        assert!(size_of::<Segment>() <= 96, "{} bytes", size_of::<Segment>());
+        assert!(size_of::<Segment>() <= 88, "{} bytes", size_of::<Segment>());
     }
 }

@@ -43,7 +43,7 @@ pub(super) const ENTRY_COLUMNS: usize = 19;
 /// The columns of a segment, of `segment g`.
 pub(super) const SEGMENT: &str =
     "g.file_id, g.url, g.format, g.task_id, g.template_id, g.bitrate_kbps, g.start_ms, g.end_ms,
-  g.media_ms, g.size_bytes, g.anomalies, g.input_offset, g.media_start_ms";
+  g.media_ms, g.size_bytes, g.anomalies, g.input_offset";
 
 pub(super) const INSERT_SESSION: &str =
     "INSERT INTO session (session_id, revision, status, merged_into, continues, close_cause, stream_key,
@@ -59,8 +59,8 @@ pub(super) const UPDATE_SESSION: &str =
 
 pub(super) const INSERT_SEGMENT: &str =
     "INSERT INTO segment (session_no, seq, file_id, url, format, task_id, template_id, bitrate_kbps, start_ms,
-       end_ms, media_ms, size_bytes, anomalies, input_offset, media_start_ms)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+       end_ms, media_ms, size_bytes, anomalies, input_offset)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 
 /// Inserts or updates a session row; returns its number, `None` if there was nothing to insert or to update.
 pub(super) fn write_session(
@@ -114,8 +114,7 @@ pub(super) fn write_segment(
         segment.media_ms,
         segment.size_bytes,
         json_array(&segment.anomalies)?,
-        segment.offset,
-        segment.media_start_ms
+        segment.offset
     ])?;
     Ok(())
 }
@@ -206,7 +205,6 @@ pub(super) fn read_file(row: &Row<'_>, first: usize, of: &dyn Display) -> rusqli
             size_bytes: row.get(first + 9)?,
             anomalies: columns.read(first + 10, |json| serde_json::from_str(json).ok())?,
             offset: row.get(first + 11)?,
-            media_start_ms: row.get(first + 12)?,
         },
         template_id: row.get(first + 4)?,
         bitrate_kbps: row.get(first + 5)?,

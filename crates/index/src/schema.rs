@@ -21,8 +21,7 @@ pub const APPLICATION_ID: i32 = 1_280_526_680;
 pub const VERSION: i32 = MIGRATIONS.len() as i32;
 
 /// Every step from an empty file to [`VERSION`], in order.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../../../schemas/sql/0001_sessions.sql"), include_str!("../../../schemas/sql/0002_media_start.sql")];
+const MIGRATIONS: [&str; 1] = [include_str!("../../../schemas/sql/0001_sessions.sql")];
 
 /// How long a statement waits for somebody else's write transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(5_000);

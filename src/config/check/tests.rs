@@ -62,7 +62,7 @@ fn a_transaction_collects_for_less_than_the_message_timeout() {
 
 #[test]
 fn a_session_at_its_limits_fits_in_a_record() {
-    let worst = worst_case_bytes(1_900, 768 * 1_024);
+    let worst = worst_case_bytes(2_000, 768 * 1_024);
     for (bytes, expected) in [(worst - 1, true), (worst, false), (worst + 1, false)] {
         let found = faults(|config| config.output.max_record_bytes = Bytes(bytes));
         assert_eq!(found == ["output.max_record_bytes"], expected, "{bytes}");

@@ -28,7 +28,6 @@ fn file(file_id: &str, start: i64, end: i64) -> Segment {
         duration_ms: (end - start) * 1_000,
         media_ms: None,
         size_bytes: None,
-        media_start_ms: None,
         anomalies: vec![],
         offset: 0,
     }

@@ -18,7 +18,7 @@ struct Owned {
     format: Option<String>,
     task_id: Option<String>,
     template_id: Option<String>,
-    numbers: [Option<i64>; 4],
+    numbers: [Option<i64>; 3],
     anomalies: Vec<Anomaly>,
 }
 
@@ -40,17 +40,17 @@ fn segment(start: BoxedStrategy<i64>) -> impl Strategy<Value = Owned> {
     let format = proptest::option::of(prop_oneof![Just("mp4".to_owned()), Just("hls".to_owned()), text()]);
     let template = proptest::option::weighted(0.2, text());
     let texts = (proptest::option::of(text()), format, proptest::option::of(text()), template);
-    let numbers = (proptest::option::of(0..3_i64), number(), number(), number());
+    let numbers = (proptest::option::of(0..3_i64), number(), number());
     let anomalies = proptest::sample::subsequence(Anomaly::ALL.to_vec(), 0..=5);
     (start, prop_oneof![Just(0), 1..20_i64, 0..86_400_000_i64], texts, numbers, anomalies).prop_map(
-        |(start, length, (url, format, task_id, template_id), (bitrate, media, size, first), anomalies)| Owned {
+        |(start, length, (url, format, task_id, template_id), (bitrate, media, size), anomalies)| Owned {
             start,
             length,
             url,
             format,
             task_id,
             template_id,
-            numbers: [bitrate, media, size, first],
+            numbers: [bitrate, media, size],
             anomalies,
         },
     )
@@ -91,7 +91,6 @@ fn publication() -> impl Strategy<Value = Publication> {
                     bitrate_kbps: owned.numbers[0],
                     media_ms: owned.numbers[1],
                     size_bytes: owned.numbers[2],
-                    media_start_ms: owned.numbers[3],
                     anomalies: owned.anomalies.iter().copied().collect(),
                 };
                 (offset, new)
@@ -149,7 +148,6 @@ fn assert_same(record: &SessionRecord, publication: &Publication) {
             bitrate_kbps: rendition.bitrate_kbps,
             media_ms: read.media_ms,
             size_bytes: read.size_bytes,
-            media_start_ms: read.media_start_ms,
             anomalies: read.anomalies.iter().map(|name| Anomaly::parse(name).unwrap()).collect(),
         };
         assert_eq!(new, written.view());

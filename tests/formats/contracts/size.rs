@@ -39,7 +39,6 @@ fn worst(segments: u32, text_bytes: u64, texts: Texts) -> Publication {
                 bitrate_kbps: Some(i64::MAX - index),
                 media_ms: Some(i64::MAX),
                 size_bytes: Some(i64::MAX),
-                media_start_ms: Some(i64::MAX),
                 anomalies: Anomaly::ALL.into_iter().collect(),
                 ..texts(&text)
             };

@@ -68,11 +68,7 @@ impl Batch {
             (view.file_id, view.url, view.format, view.task_id, view.template_id),
             (view.bitrate_kbps, view.media_ms, view.size_bytes, anomalies),
         );
-        match view.media_start_ms {
-            Some(media_start_ms) => write_json(&mut self.rows, &(row.0, row.1, row.2, media_start_ms)),
-            // As before there was such an attribute.
-            None => write_json(&mut self.rows, &row),
-        }
+        write_json(&mut self.rows, &row);
     }
 
     fn finish(self) -> Option<(Record, Offset, u32)> {
@@ -117,9 +113,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 type Place = (usize, Offset, i64, i64);
 type Numbers<'a> = (Option<i64>, Option<i64>, Option<i64>, Vec<Text<'a>>);
 
-/// The media start is absent in rows of a segment that has none.
 #[derive(DeriveDeserialize)]
-struct Row<'a>(Place, #[serde(borrow)] Texts<'a>, #[serde(borrow)] Numbers<'a>, #[serde(default)] Option<i64>);
+struct Row<'a>(Place, #[serde(borrow)] Texts<'a>, #[serde(borrow)] Numbers<'a>);
 
 type Texts<'a> = (Text<'a>, Option<Text<'a>>, Option<Text<'a>>, Option<Text<'a>>, Option<Text<'a>>);
 
@@ -135,8 +130,7 @@ struct BatchValue<'a> {
 pub(super) fn decode_batch(key: &str, value: &[u8], segments: &mut Vec<(Arc<str>, Segment)>) -> Result<(), Error> {
     let batch: BatchValue<'_> = read(key, value)?;
     let streams: Vec<Arc<str>> = batch.streams.iter().map(|stream| Arc::from(&*stream.0)).collect();
-    for Row((stream, offset, start, end), texts, numbers, media_start_ms) in batch.segments {
-        let (bitrate_kbps, media_ms, size_bytes, anomalies) = numbers;
+    for Row((stream, offset, start, end), texts, (bitrate_kbps, media_ms, size_bytes, anomalies)) in batch.segments {
         let out_of_range = |what| Error::OutOfRange { key: key.to_owned(), what };
         let stream = streams.get(stream).ok_or_else(|| out_of_range("a stream"))?;
         let anomalies = anomalies.iter().map(|name| Anomaly::parse(&name.0).ok_or_else(|| out_of_range("an anomaly")));
@@ -151,7 +145,6 @@ pub(super) fn decode_batch(key: &str, value: &[u8], segments: &mut Vec<(Arc<str>
             bitrate_kbps,
             media_ms,
             size_bytes,
-            media_start_ms,
             anomalies: anomalies.collect::<Result<_, _>>()?,
         };
         if new.end < new.start {

@@ -52,7 +52,6 @@ pub(super) enum Field {
     TaskId,
     RecordTempId,
     RecordBps,
-    MediaStartTime,
     EventTime,
     Sequence,
     Domain,
@@ -73,7 +72,6 @@ pub(super) const SEGMENT_FIELDS: &[Field] = &[
     Field::TaskId,
     Field::RecordTempId,
     Field::RecordBps,
-    Field::MediaStartTime,
 ];
 /// The fields of events 0 and 1, apart from the stream key.
 pub(super) const PUSH_FIELDS: &[Field] = &[Field::EventTime, Field::Sequence];
@@ -101,7 +99,6 @@ impl Field {
             "task_id" => Field::TaskId,
             "record_temp_id" => Field::RecordTempId,
             "record_bps" => Field::RecordBps,
-            "media_start_time" => Field::MediaStartTime,
             "event_time" => Field::EventTime,
             "sequence" => Field::Sequence,
             "domain" => Field::Domain,
@@ -289,7 +286,6 @@ impl<'a> Fields<'a> {
             bitrate_kbps: number(Field::RecordBps, &mut anomalies),
             media_ms: attribute(milliseconds(self.get(Field::Duration).integer()), &mut anomalies),
             size_bytes: number(Field::FileSize, &mut anomalies),
-            media_start_ms: number(Field::MediaStartTime, &mut anomalies),
             // Last, because reading the others adds to it.
             anomalies,
             ..bare

@@ -122,8 +122,6 @@ pub struct Segment {
     /// The notification's `duration`; never used for gaps.
     pub media_ms: Option<i64>,
     pub size_bytes: Option<i64>,
-    /// The first presentation time stamp; absent in records of versions that did not read it.
-    pub media_start_ms: Option<i64>,
     /// Codes as they are written: a reader passes on also those that it does not know.
     pub anomalies: Vec<String>,
     /// In the input partition.
@@ -191,7 +189,6 @@ pub struct Recording {
     pub duration_ms: i64,
     pub media_ms: Option<i64>,
     pub size_bytes: Option<i64>,
-    pub media_start_ms: Option<i64>,
     pub anomalies: Vec<String>,
     pub offset: i64,
     /// Withdrawn only if its survivor is not known yet.
@@ -337,7 +334,6 @@ impl Recording {
             duration_ms: segment.duration_ms,
             media_ms: segment.media_ms,
             size_bytes: segment.size_bytes,
-            media_start_ms: segment.media_start_ms,
             anomalies: segment.anomalies,
             offset: segment.offset,
             session,
@@ -392,7 +388,6 @@ impl Segment {
             duration_ms: segment.end().since(segment.start()).as_ms(),
             media_ms: segment.media_ms(),
             size_bytes: segment.size_bytes(),
-            media_start_ms: segment.media_start_ms(),
             anomalies: segment.anomalies().iter().map(|anomaly| anomaly.as_str().to_owned()).collect(),
             offset: segment.offset(),
         }

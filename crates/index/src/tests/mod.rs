@@ -123,7 +123,6 @@ pub(super) fn record(
             duration_ms,
             media_ms: Some(duration_ms),
             size_bytes: None,
-            media_start_ms: None,
             anomalies: if index == 0 { vec![] } else { vec!["time_scaled".to_owned(), "url_as_id".to_owned()] },
             offset: i64::try_from(index).unwrap(),
         })

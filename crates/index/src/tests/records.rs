@@ -23,7 +23,6 @@ fn publication(status: Status) -> Publication {
         bitrate_kbps: Some(0),
         media_ms: Some(6_990),
         size_bytes: Some(i64::MAX),
-        media_start_ms: Some(1_220),
         anomalies: Anomaly::ALL.into_iter().collect(),
     };
     let later = NewSegment { file_id: "f3", start: ms(20_000), end: ms(20_000), bitrate_kbps: Some(900), ..full };
