@@ -8,8 +8,8 @@
 //! are kept, each file is given one. Where they are closed, the output is packed audio too, which has no times to get wrong.
 
 use super::address::Address;
+use super::form::{Form, Gaps, PROTOCOLS, is_packed_audio, seconds, title};
 use super::notes::{is_of_several_pushes, notes_for};
-use super::text::{Form, Gaps, PROTOCOLS, is_packed_audio, seconds, title};
 use super::{Plan, Seam};
 
 /// Returns the script of a plan whose files have these addresses.

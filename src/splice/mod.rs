@@ -35,6 +35,7 @@
 
 pub mod address;
 mod ffconcat;
+pub mod form;
 pub mod notes;
 pub mod text;
 

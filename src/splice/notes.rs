@@ -3,7 +3,7 @@
 //! A plan that is silent about what it lacks is published as the whole show. So each says which files are not in it and why,
 //! what it cannot know, and where the rest of the show is.
 
-use super::text::{Form, is_in_playlist, vod_file_id};
+use super::form::{Form, is_in_playlist, vod_file_id};
 use super::{Plan, ROUNDING, Seam, Why, is_short};
 use livesession_formats::session::record::Segment;
 use livesession_grouping::{CloseCause, Status};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::html::{self, escape, file_link, length, session_path, stream_path, time};
 use super::timeline::{self, Bar, Row, Window};
+use crate::splice::form::{Form, Gaps};
 use crate::splice::notes::notes;
-use crate::splice::text::{Form, Gaps};
 use crate::splice::{Plan, Seam};
 use crate::text::count;
 use livesession_formats::named::Named;

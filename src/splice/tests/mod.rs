@@ -4,8 +4,9 @@ mod forms;
 mod notes;
 mod plans;
 
+use super::form::{Error, Form, Gaps};
 use super::notes::{notes, notes_for};
-use super::text::{Error, Form, Gaps, json};
+use super::text::json;
 use super::*;
 use livesession_formats::session::record::{SourceRange, Stream};
 use livesession_grouping::{CloseCause, SessionId, Status};
