@@ -6,8 +6,9 @@
 
 use std::fmt::Display;
 
-use crate::audit::{Accepted, Audit, Header, Partition, Record};
+use crate::audit::{Accepted, Audit, Partition};
 use crate::notification::{self, Notification, Segment};
+use crate::record::{Header, Record};
 use crate::report::{Kind, Place};
 
 /// Headers that a dead letter adds to those of its record, and how often the record went round.

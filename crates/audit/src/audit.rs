@@ -10,31 +10,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use serde_json::Value;
-
-use crate::changelog::{Policy, State};
 use crate::notification::{Attributes, Rules};
+use crate::record::Record;
 use crate::report::{Place, Report};
-use crate::sessions::Session;
-
-/// A record of any topic.
-#[derive(Clone, Debug, Default)]
-pub struct Record {
-    pub partition: i32,
-    pub offset: i64,
-    pub timestamp: Option<i64>,
-    pub key: Option<Vec<u8>>,
-    pub value: Option<Vec<u8>>,
-    pub headers: Vec<Header>,
-}
-
-pub type Header = (Vec<u8>, Option<Vec<u8>>);
-
-impl Record {
-    pub fn place(&self) -> Place {
-        Place { partition: self.partition, offset: self.offset }
-    }
-}
+use crate::state::{Policy, Session, State};
 
 /// What a run is told.
 #[derive(Clone, Debug)]
@@ -182,31 +161,4 @@ pub struct Ends {
     pub committed: BTreeMap<i32, i64>,
     /// The next offset of the input's log, by partition.
     pub input: BTreeMap<i32, i64>,
-}
-
-/// Reads an integer member.
-pub fn integer(value: &Value, name: &str) -> Result<i64, String> {
-    value[name].as_i64().ok_or_else(|| format!("{name} is no integer"))
-}
-
-/// Reads a text member.
-pub fn text(value: &Value, name: &str) -> Result<String, String> {
-    value[name].as_str().map(str::to_owned).ok_or_else(|| format!("{name} is no text"))
-}
-
-/// Reads a text member that may be null.
-pub fn optional_text(value: &Value, name: &str) -> Result<Option<String>, String> {
-    match &value[name] {
-        Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text.clone())),
-        _ => Err(format!("{name} is no text")),
-    }
-}
-
-/// Reads an integer member that may be null.
-pub fn optional_integer(value: &Value, name: &str) -> Result<Option<i64>, String> {
-    match &value[name] {
-        Value::Null => Ok(None),
-        other => other.as_i64().map(Some).ok_or_else(|| format!("{name} is no integer")),
-    }
 }

@@ -4,110 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::audit::{Audit, Record, integer, optional_integer, optional_text, text};
-use crate::finish::Remembered;
+use crate::audit::Audit;
 use crate::notification::Attributes;
+use crate::record::{Record, integer, list, optional_text, text};
 use crate::report::{Kind, Place};
-
-/// The settings under which a partition's state was made; spans in ms.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy {
-    pub only_stream_id: bool,
-    pub gap: i64,
-    pub recording_interval: i64,
-    pub max_segment: i64,
-    pub notification_delay: i64,
-    pub allowed_lateness: i64,
-    pub max_hold: i64,
-    pub max_session_duration: i64,
-    pub max_session_segments: usize,
-    pub max_session_bytes: usize,
-    /// Patterns of streams with a gap of their own; the first match counts.
-    pub overrides: Vec<(String, i64)>,
-}
-
-impl Policy {
-    fn read(value: &Value) -> Result<Policy, String> {
-        let span = |name| integer(value, name);
-        let size =
-            |name| integer(value, name).and_then(|size| usize::try_from(size).map_err(|error| error.to_string()));
-        let entry = |entry: &Value| {
-            let pattern = entry[0].as_str().ok_or("an override without a pattern")?;
-            Ok((pattern.to_owned(), entry[1].as_i64().ok_or("an override without a gap")?))
-        };
-        Ok(Policy {
-            only_stream_id: text(value, "stream_key")? == "stream_id",
-            gap: span("gap")?,
-            recording_interval: span("recording_interval")?,
-            max_segment: span("max_segment")?,
-            notification_delay: span("grace")?,
-            allowed_lateness: span("amend_window")?,
-            max_hold: span("max_hold")?,
-            max_session_duration: span("max_session_duration")?,
-            max_session_segments: size("max_session_segments")?,
-            max_session_bytes: size("max_session_bytes")?,
-            overrides: list(value, "overrides")?.iter().map(entry).collect::<Result<_, String>>()?,
-        })
-    }
-
-    pub fn gap_of(&self, stream: &str) -> i64 {
-        let own = self.overrides.iter().find(|(pattern, _)| matches(pattern, stream));
-        own.map_or(self.gap, |(_, gap)| *gap)
-    }
-
-    /// How long after end and gap a session is remembered.
-    pub fn forget_after(&self) -> i64 {
-        self.max_segment + self.allowed_lateness
-    }
-
-    /// How long after end and gap a session closes, if no hint says otherwise.
-    pub fn close_after(&self) -> i64 {
-        self.recording_interval + self.notification_delay
-    }
-}
-
-/// Whether a pattern matches a text; `*` stands for any text.
-fn matches(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
-            let ends = (0..=rest.len()).filter(|at| rest.is_char_boundary(*at));
-            ends.into_iter().any(|at| matches(after, &rest[at..]))
-        }),
-    }
-}
-
-#[derive(Debug)]
-pub struct Marker {
-    pub next_offset: i64,
-    pub watermark: Option<i64>,
-    /// The watermark up to which everything that can be was forgotten.
-    pub forgotten: Option<i64>,
-    pub policy: Policy,
-}
-
-impl Marker {
-    fn read(value: &Value) -> Result<Marker, String> {
-        Ok(Marker {
-            next_offset: integer(value, "next_offset")?,
-            watermark: optional_integer(value, "watermark")?,
-            forgotten: optional_integer(value, "forgotten")?,
-            policy: Policy::read(&value["policy"])?,
-        })
-    }
-}
-
-/// The newest values of a partition, by key.
-#[derive(Debug, Default)]
-pub struct State {
-    pub marker: Option<Marker>,
-    /// Everything but the marker.
-    pub values: BTreeMap<String, Vec<u8>>,
-}
-
-fn list<'a>(value: &'a Value, name: &str) -> Result<&'a Vec<Value>, String> {
-    value[name].as_array().ok_or_else(|| format!("{name} is no list"))
-}
+use crate::state::{Marker, Remembered};
 
 impl Audit {
     /// Takes the next record of the changelog.

@@ -13,7 +13,7 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::audit::{Header, Record};
+use crate::record::{Header, Record};
 
 /// One answer of a broker.
 const ANSWER: Duration = Duration::from_secs(20);

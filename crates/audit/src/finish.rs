@@ -9,18 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::audit::{Audit, Ends};
 use crate::report::{Kind, Place, Report};
-use crate::sessions::Session;
+use crate::state::{Remembered, Session};
 use crate::sweep::sweep;
-
-/// Segments that the state forgets together, not before the watermark is far enough beyond `end`.
-pub struct Remembered {
-    pub partition: i32,
-    pub stream: u32,
-    pub offsets: Vec<i64>,
-    pub end: i64,
-    /// For the sake of what ends here they may be kept for longer.
-    pub last: i64,
-}
 
 /// Start, end and input offset of segments.
 type Spans = Vec<(i64, i64, i64)>;

@@ -13,8 +13,10 @@ pub mod finish;
 pub mod index;
 pub mod name;
 pub mod notification;
+pub mod record;
 pub mod report;
 pub mod sessions;
+pub mod state;
 pub mod sweep;
 #[cfg(test)]
 mod tests;

@@ -21,8 +21,9 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use livesession_audit::arguments::Arguments;
-use livesession_audit::audit::{Audit, Ends, Record, Trimmed};
+use livesession_audit::audit::{Audit, Ends, Trimmed};
 use livesession_audit::cluster::{Cluster, Failure};
+use livesession_audit::record::Record;
 
 const WRONG: u8 = 1;
 const USAGE: u8 = 2;

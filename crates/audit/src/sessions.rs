@@ -2,62 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use chrono::DateTime;
 use serde_json::Value;
 
-use crate::audit::{Audit, Record, integer, optional_integer, optional_text, text};
+use crate::audit::Audit;
 use crate::name::session_id;
 use crate::notification::Attributes;
+use crate::record::{Record, integer, optional_integer, optional_text, text};
 use crate::report::{Kind, Place};
-
-/// What the newest revision of a session says.
-#[derive(Debug)]
-pub struct Session {
-    pub stream: String,
-    pub source_partition: i32,
-    pub withdrawn: bool,
-    pub merged_into: Option<String>,
-    pub head: Head,
-    /// Input offsets of the segments of the newest revision that had any, in the order of the record.
-    pub members: Vec<i64>,
-    /// Where the newest revision is.
-    pub place: Place,
-}
-
-impl Session {
-    /// Whether a limit cut it off, or off another.
-    pub fn is_cut(&self) -> bool {
-        self.head.continues.is_some() || self.head.close_cause.as_deref() == Some("limit")
-    }
-}
-
-/// The numbers of a revision; times in ms.
-#[derive(Clone, Debug)]
-pub struct Head {
-    pub revision: i64,
-    pub start: i64,
-    pub end: i64,
-    pub recorded_ms: i64,
-    pub first_offset: i64,
-    pub last_offset: i64,
-    pub watermark: i64,
-    pub continues: Option<String>,
-    pub close_cause: Option<String>,
-}
-
-/// A revision as it is in the record.
-struct Revision {
-    id: String,
-    session: Session,
-    /// Times in ms.
-    gaps: Vec<(i64, i64)>,
-}
-
-/// Reads a time of the published form.
-pub fn time(value: &Value, name: &str) -> Result<i64, String> {
-    let text = text(value, name)?;
-    DateTime::parse_from_rfc3339(&text).map(|time| time.timestamp_millis()).map_err(|error| format!("{name}: {error}"))
-}
+use crate::state::{Head, Revision, Session, time};
 
 impl Audit {
     /// Takes the next record of the output.

@@ -11,7 +11,8 @@ use super::cluster::{Cluster, Written};
 use super::log::Log;
 use super::traffic::{GAP, MAX_CLOCK_SKEW};
 use super::world::Setup;
-use livesession_audit::audit::{Audit, Ends, Record, Told, Trimmed};
+use livesession_audit::audit::{Audit, Ends, Told, Trimmed};
+use livesession_audit::record::Record;
 
 /// How what the audit has found begins.
 pub const FOUND: &str = "audit:\n";

@@ -9,8 +9,9 @@
 
 use serde_json::{Value, json};
 
-use crate::audit::{Audit, Ends, Record, Told, Trimmed};
+use crate::audit::{Audit, Ends, Told, Trimmed};
 use crate::name::session_id;
+use crate::record::Record;
 use crate::report::Report;
 
 /// 2026-03-01T00:00:00Z.
