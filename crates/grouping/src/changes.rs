@@ -9,20 +9,21 @@ use crate::segment::{Offset, Segment};
 use crate::session::{SessionId, Summary};
 use crate::timeline::Session;
 
-/// What became of a session that had been published, or is now.
+/// The change of a published session.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SessionChange {
-    /// It was published, or froze.
+    /// A revision was published, or the session froze.
     Published { stream: Arc<str>, summary: Summary, frozen_at: Option<Offset> },
-    /// It was withdrawn: its id never comes back.
+    /// The session was withdrawn: its id never comes back.
     Withdrawn,
-    /// It is final, and out of memory.
+    /// The session is final, and out of memory.
     Forgotten,
-    /// As before, for a frozen one: it stays in the changelog as long as a batch of the changelog holds one of the `members`.
+    /// A frozen session is final, and out of memory. It stays in the changelog as long as a batch holds one of its
+    /// `members`, given by offset.
     FrozenForgotten { members: Vec<Offset> },
 }
 
-/// What a transaction changes in the changelog.
+/// The changes of a transaction to the changelog.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
     /// In the order of acceptance, with the stream's key.

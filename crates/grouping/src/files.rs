@@ -23,7 +23,7 @@ struct File {
     segment: Arc<Segment>,
 }
 
-/// The hash of a stream's file: half as wide as the table wants it, so that it fits beside the stream's number.
+/// The hash of a stream's file: half as wide as the table wants it, so that it and the stream's number take one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileHash(u32);
 

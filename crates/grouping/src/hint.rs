@@ -1,4 +1,4 @@
-//! Hints: what push-started and push-ended notifications tell of a stream (rule: hints).
+//! Hints: the pushes of a stream, from push-started and push-ended notifications (rule: hints).
 //!
 //! Hints change *when* a session closes, never *what* it contains. Any of them may be lost, late or repeated, so the state
 //! is a set of pushes, each with the greatest start and the greatest end seen: a function of the hints, whatever their
@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-/// How many pushes of a stream are remembered. Enough for a day of reconnects every half hour.
+/// The most pushes of a stream that are remembered: enough for a day of reconnects every half hour.
 pub const MAX_PUSHES: usize = 64;
 
 /// The event that a hint notification reports.
@@ -69,7 +69,7 @@ impl Push {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushes {
     pub pushes: Vec<Push>,
-    /// Whether the start of a push that is no longer listed was seen.
+    /// The start of a push that is no longer listed was seen.
     pub start_seen: bool,
     /// The last end among pushes that are no longer listed.
     pub ended: Option<Timestamp>,
@@ -81,7 +81,7 @@ impl Pushes {
         Pushes { pushes: Vec::new(), start_seen: false, ended: None, last_hint: first }
     }
 
-    /// Applies a hint. `is_late` tells whether a hint of that time changes nothing any more.
+    /// Applies a hint. `is_late` returns whether a hint of that time changes nothing.
     pub(super) fn apply(&mut self, hint: &Hint<'_>, is_late: impl Fn(Timestamp) -> bool) {
         let index = self.pushes.iter().position(|push| push.id.as_deref() == hint.push_id);
         let index = index.unwrap_or_else(|| {

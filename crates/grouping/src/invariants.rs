@@ -1,9 +1,10 @@
 //! The invariants of a partition's state, as named functions.
 //!
-//! [`check`] asks for all of them and [`check_touched`] for those of the streams and sessions that the transaction under
-//! way has touched. Debug builds do the latter with every commit, which costs what the transaction is large and not what
-//! the state is; the simulation and the tests of the rules ask for all, by [`crate::Grouper::check_invariants`]. A broken
-//! invariant is a defect of ours, so it panics with its name.
+//! [`check`] looks at the whole state, [`check_touched`] at the streams and sessions that the current transaction has
+//! touched. Debug builds run `check_touched` at every commit, so the cost follows the transaction and not the state. The
+//! simulation and the tests of the rules run `check`, through [`crate::Grouper::check_invariants`].
+//!
+//! A broken invariant is a defect of this crate. It panics with its name.
 
 use alloc::vec::Vec;
 
@@ -12,7 +13,7 @@ use crate::timeline::{Session, SessionNo, StreamNo, Timeline};
 
 /// Panics with the name of an invariant that does not hold.
 ///
-/// `is_scheduled` tells whether a session comes up again by itself.
+/// `is_scheduled` returns whether a session comes up again by itself.
 pub(crate) fn check(store: &Store, is_scheduled: impl Fn(SessionNo) -> bool) {
     for (number, _) in store.timelines() {
         check_stream(store, number);
@@ -26,7 +27,7 @@ pub(crate) fn check(store: &Store, is_scheduled: impl Fn(SessionNo) -> bool) {
     assert_eq!(members, store.files(), "every_member_is_known_by_its_file");
 }
 
-/// As [`check`], for what the transaction under way has touched.
+/// Panics as [`check`] does, for what the current transaction has touched.
 pub(crate) fn check_touched(store: &Store, is_scheduled: impl Fn(SessionNo) -> bool) {
     let touched = || store.touched_sessions().filter_map(|number| Some((number, store.find_session(number)?)));
     let mut streams: Vec<StreamNo> = store.touched_streams().collect();
@@ -67,7 +68,7 @@ fn live_sessions_are_apart(store: &Store, timeline: &Timeline) -> bool {
     })
 }
 
-/// What a stream lists is remembered, and belongs to the stream.
+/// Sessions on the lists of a stream are remembered, and belong to it.
 fn listed_sessions_are_those_of_the_stream(store: &Store, stream: StreamNo) -> bool {
     let mut listed = store.timeline(stream).sessions();
     listed.all(|number| store.find_session(number).is_some_and(|session| session.stream() == stream))
@@ -166,7 +167,7 @@ mod tests {
     /// The name of an invariant, and what breaks it.
     type Break<'a> = (&'a str, &'a dyn Fn(&mut Store));
 
-    /// What a check is worth: every invariant is noticed when it is broken, in the whole and in what was touched.
+    /// A negative control: every invariant is noticed when it is broken, in the whole and in what was touched.
     #[test]
     fn every_invariant_is_noticed_when_it_is_broken() {
         const FIRST: SessionNo = 0;

@@ -23,15 +23,15 @@ use alloc::vec::Vec;
 pub struct Settings {
     /// The longest silence inside a session, inclusive.
     pub gap: Millis,
-    /// How long a file normally gets before the template cuts it.
+    /// The normal length of a file, after which the template cuts it.
     pub recording_interval: Millis,
     /// The longest segment that is accepted at all.
     pub max_segment: Millis,
-    /// How long after its end a segment's notification is normally here.
+    /// The normal delay of a segment's notification, from the segment's end.
     pub notification_delay: Millis,
-    /// How long after its end a segment's notification is still accepted.
+    /// The longest delay of a notification that is still accepted, from the segment's end, inclusive.
     pub allowed_lateness: Millis,
-    /// How long after a session's end a push that is still on air can hold it open.
+    /// The longest time for which a push on air can hold a session open, from the session's end.
     pub max_hold: Millis,
     pub max_session_duration: Millis,
     pub max_session_segments: u32,
@@ -68,7 +68,7 @@ impl Default for Settings {
     }
 }
 
-/// What is wrong with a combination of settings.
+/// A combination of settings that is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{setting} {problem}")]
 pub struct Problem {
@@ -171,8 +171,8 @@ impl Policy {
 
     /// Returns the last watermark at which a session of a stream off air since `off_air` has to wait (rule: hints).
     ///
-    /// `None` if the session goes on for more than a gap after the stream went off air: then a push start was lost, and
-    /// this tells nothing.
+    /// `None` if the session continued for more than a gap after the stream went off air: then a push start was lost, and
+    /// the bound means nothing.
     pub fn off_air_bound(&self, end: Timestamp, off_air: Timestamp, gap: Millis) -> Option<Timestamp> {
         (off_air + gap >= end).then(|| end.max(off_air) + gap + self.settings.notification_delay)
     }
@@ -207,7 +207,7 @@ impl Policy {
 
 /// Returns whether `text` matches `pattern`, in which each `*` stands for any text.
 ///
-/// Takes `pattern.len() * text.len()` steps at the most: it goes back to the last star only.
+/// Takes `pattern.len() * text.len()` steps at most: it returns to the last star only.
 fn matches_pattern(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut at, mut from) = (0, 0);

@@ -1,10 +1,10 @@
-//! The schedule of a partition: which sessions and streams wait for the watermark, and which have had their turn called.
+//! The schedule of a partition: timers of sessions and streams that wait for the watermark, and queues of those that are due.
 //!
 //! A session's bound mostly moves later, so a timer is corrected when it comes up and not when its session grows: growing
 //! costs nothing but the member itself. A timer is *stale* when its session or stream waits for another bound by now, or is
-//! gone; stale ones are passed over.
+//! gone; stale timers are skipped.
 //!
-//! Knows numbers and bounds only. The timer and the queue of a session are kept in the store beside the session.
+//! Knows numbers and bounds only. The timer and the queue of a session are stored with the session, in the store.
 
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
@@ -61,7 +61,7 @@ impl Position {
     }
 }
 
-/// What is to be done with the sessions and streams of a partition, and when.
+/// The timers and queues of a partition.
 #[derive(Default)]
 pub(crate) struct Schedule {
     /// Sessions by the watermark bound after which something is to be done with them.

@@ -1,4 +1,4 @@
-//! Segments: what a notification is about, once it is known to be readable.
+//! Segments: the recorded intervals that readable notifications announce.
 //!
 //! [`NewSegment`] borrows from the record that announced it; a [`Segment`] is what is remembered. A record that turns out
 //! to be late or a duplicate never becomes a `Segment`, so refusing allocates nothing.
@@ -113,14 +113,14 @@ pub struct Segment {
     size_bytes: i64,
     /// file_id, url, format, task_id, template_id, one after another.
     texts: Box<str>,
-    /// Where each text but the last ends in `texts`.
+    /// The ends of all texts but the last in `texts`, in bytes.
     ends: [u32; 4],
     /// Kept, because a segment is weighed whenever a session grows, and when it is remembered and forgotten.
     text_bytes: u32,
     anomalies: Anomalies,
 }
 
-/// What an absent number is stored as: none is negative.
+/// The stored form of an absent number: no number is negative.
 const ABSENT: i64 = -1;
 
 impl Segment {

@@ -48,7 +48,7 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// Whether a session is complete, as far as is known.
+/// The status of a publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     Closed,
@@ -73,7 +73,7 @@ impl Status {
     }
 }
 
-/// Why a session was closed.
+/// The reason why a session was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseCause {
     /// Its next file would have been here (rule: close).
@@ -121,7 +121,7 @@ impl Interval {
     }
 }
 
-/// What was last published of a session, without its lists.
+/// A publication without its lists.
 ///
 /// Enough to publish the next revision, or to withdraw it, after its segments have been joined to another session's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,7 +140,7 @@ pub struct Summary {
     pub watermark: Timestamp,
     /// The input offset of the seed: the member that was accepted first.
     pub seed_offset: Offset,
-    /// How many segments were published. A session only grows, so another number means that it has changed since.
+    /// The number of its segments. A session only grows, so another number means that it has changed since.
     pub segments: u32,
 }
 

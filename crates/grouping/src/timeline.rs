@@ -48,16 +48,16 @@ pub(crate) struct Session {
     bytes: u64,
     /// The seed, then the others in no particular order.
     members: Vec<Arc<Segment>>,
-    /// What has happened to it besides growing; absent for most open sessions.
+    /// Its published past; absent for most open sessions.
     past: Option<Box<Past>>,
 }
 
 /// The published past of a session.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Past {
-    /// What was last published of it.
+    /// The summary of its last publication.
     last_published: Option<Summary>,
-    /// What was last published of the sessions that it took in, to be withdrawn with its next publication.
+    /// The last publications of the sessions that it took in, to be withdrawn with its next publication.
     absorbed: Vec<Summary>,
     /// The frozen session that it continues, and where that one ends.
     continues: Option<(SessionId, Timestamp)>,
@@ -134,7 +134,7 @@ impl Session {
         self.past.as_ref()?.last_published.as_ref()
     }
 
-    /// Returns what was last published of the sessions that it took in and that have yet to be withdrawn.
+    /// Returns the last publications of the sessions that it took in and that have yet to be withdrawn.
     pub fn absorbed(&self) -> &[Summary] {
         self.past.as_ref().map_or(&[], |past| &past.absorbed)
     }
@@ -175,7 +175,7 @@ impl Session {
 
     /// Takes in another session of the stream (rule: bridge). The one whose seed is older gives the name.
     ///
-    /// What was published of the other is kept until this one is published: then it is withdrawn.
+    /// The last publication of the other is kept until this session is published, and withdrawn then.
     pub fn absorb(&mut self, mut other: Session) {
         if other.seed().offset() < self.seed().offset() {
             core::mem::swap(&mut self.members, &mut other.members);
@@ -203,17 +203,17 @@ impl Session {
 }
 
 impl Past {
-    /// Sets what was last published of the session. Returns what was published before.
+    /// Sets the summary of the last publication. Returns the one before.
     pub fn set_last_published(&mut self, summary: Summary) -> Option<Summary> {
         self.last_published.replace(summary)
     }
 
-    /// Adds what was last published of a session that this one took in.
+    /// Adds the last publication of a session that this one took in.
     pub fn add_absorbed(&mut self, summary: Summary) {
         self.absorbed.push(summary);
     }
 
-    /// Takes what was last published of the sessions that were taken in, in the order in which they are withdrawn.
+    /// Takes the last publications of the sessions that were taken in, in the order in which they are withdrawn.
     pub fn take_absorbed(&mut self) -> Vec<Summary> {
         let mut absorbed = core::mem::take(&mut self.absorbed);
         absorbed.sort_unstable_by_key(|summary| (summary.start, summary.session_id));
@@ -237,14 +237,14 @@ impl Past {
     }
 }
 
-/// When a session with something to publish may be published.
+/// The bound at which a session with something to publish may be published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CloseBound {
     /// It closes when the watermark is greater.
     pub bound: Timestamp,
     /// The bound of the watermark alone (rule: close), which gives the cause where a push end allows it too.
     pub wait: Timestamp,
-    /// Whether a push holds it.
+    /// A push holds it.
     pub held: bool,
 }
 
@@ -308,7 +308,7 @@ impl Timeline {
         self.hints = hints.map(Box::new);
     }
 
-    /// Applies a hint. `is_late` tells whether a hint of that time changes nothing any more.
+    /// Applies a hint. `is_late` returns whether a hint of that time changes nothing.
     pub fn apply_hint(&mut self, hint: &Hint<'_>, is_late: impl Fn(Timestamp) -> bool) {
         self.hints.get_or_insert_with(|| Box::new(Pushes::new(hint.at))).apply(hint, is_late);
     }

@@ -1,4 +1,4 @@
-//! Acceptance: a segment is accepted and joined with what it touches, a hint is applied.
+//! Acceptance: of segments, which merge with what they touch, and of hints.
 
 use alloc::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::session::SessionId;
 use crate::time::Timestamp;
 use crate::timeline::{Session, SessionNo, StreamNo};
 
-/// Where and when a notification was read.
+/// The stream, offset and times of a notification that was read.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'a> {
     /// The stream's key.

@@ -9,9 +9,6 @@
 //! publish_due ─▶ what is due under the watermark? ─▶ publish, withdraw ─▶ nothing left to publish? ─▶ forget
 //! ```
 //!
-//! Sessions that wait for the watermark sit in a queue ordered by bound. A session's bound mostly moves later, so the
-//! queue is corrected when an entry comes up, not when a session grows: growing costs nothing but the member itself.
-//!
 //! # Invariants
 //!
 //! * Acceptance looks at the segment alone (rule: acceptance), so grouping is a function of the accepted set.
@@ -19,7 +16,7 @@
 //!   without publishing is exactly what had been forgotten ([`Grouper::forgotten`]).
 //! * No hash table is ever iterated: its order would leak into what is published.
 //!
-//! The rest is in [`crate::invariants`], which tests and debug builds call.
+//! The others are functions in [`crate::invariants`].
 
 use alloc::vec::Vec;
 
@@ -43,7 +40,7 @@ pub struct Clock {
     pub at: Timestamp,
 }
 
-/// How far a partition has come. Rolled back as a whole.
+/// The progress of a partition. Rolled back as a whole.
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
     clock: Option<Clock>,
@@ -54,7 +51,7 @@ struct Progress {
 /// The grouping state of one partition.
 pub struct Grouper {
     policy: Policy,
-    /// Whether the input is a set, in which nothing is late.
+    /// The input is a set, in which nothing is late.
     nothing_is_late: bool,
     progress: Progress,
     /// The progress when the transaction began.
@@ -81,7 +78,7 @@ impl Grouper {
         Grouper { nothing_is_late: true, ..Grouper::new(policy) }
     }
 
-    /// Goes on under another policy. The caller has seen to it that the change is safe for what is remembered.
+    /// Replaces the policy. The caller has checked that the change is safe for what is remembered.
     pub fn change_policy(&mut self, policy: Policy) {
         // What has been forgotten is told by the ends that it went up to: the same ends under the new bounds, or a restore
         // would drop what these put out of reach before it is published.
@@ -96,13 +93,13 @@ impl Grouper {
         }
     }
 
-    /// Begins a transaction: what happens from now on can be rolled back, and is noted for the changelog.
+    /// Begins a transaction: changes from now on can be rolled back, and are noted for the changelog.
     pub fn begin(&mut self) {
         self.before = self.progress;
         self.store.begin();
     }
 
-    /// Takes what the changelog has to say of the transaction so far.
+    /// Takes the changes that the changelog has to hold, so far.
     pub fn take_changes(&mut self) -> Changes {
         self.store.take_changes()
     }
@@ -119,7 +116,7 @@ impl Grouper {
         self.store.commit();
     }
 
-    /// Takes back all that has happened since the transaction began.
+    /// Rolls the transaction back: everything is as it was when it began.
     pub fn rollback(&mut self) {
         let Some(changed) = self.store.roll_back() else { return };
         self.progress = self.before;

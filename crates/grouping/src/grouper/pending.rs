@@ -5,7 +5,7 @@ use crate::session::{Publication, SessionId};
 use crate::time::Timestamp;
 use alloc::vec::Vec;
 
-/// What an open session waits for.
+/// The reason why a session is still open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
     /// Its next file may have begun within the gap and still be recording (rule: close).
@@ -28,7 +28,7 @@ pub struct PendingSession {
     pub closes_after: Timestamp,
 }
 
-/// What has become of a session since it was last published.
+/// The state of a published session since its last publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublishedState {
     /// It stands as it was published.

@@ -18,7 +18,7 @@ use crate::session::{SessionId, Summary};
 use crate::time::Timestamp;
 use crate::timeline::{Session, StreamNo};
 
-/// What the changelog of a partition says, reduced by key.
+/// The changelog of a partition, reduced by key.
 #[derive(Debug, Default)]
 pub struct Saved {
     pub clock: Option<Clock>,
@@ -44,7 +44,7 @@ pub type Lingering = (SessionId, Vec<Offset>);
 
 /// The changelog contradicts itself: something else has written to it, or cut it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub enum RestoreError {
     #[error("published session {session_id} has its seed at offset {seed_offset}, which no session holds")]
     PublishedWithoutSeed { session_id: SessionId, seed_offset: Offset },
     #[error("session with its seed at offset {seed_offset} was published as both {first} and {second}")]
@@ -57,8 +57,8 @@ impl Grouper {
     ///
     /// # Errors
     ///
-    /// What was published fits no session: the caller stops, and writes nothing.
-    pub fn restore(policy: Policy, saved: Saved) -> Result<(Grouper, Vec<Lingering>), Error> {
+    /// [`RestoreError`] if a published session fits no session of the segments. The caller stops and writes nothing.
+    pub fn restore(policy: Policy, saved: Saved) -> Result<(Grouper, Vec<Lingering>), RestoreError> {
         let mut grouper = Grouper::new(policy);
         let mut segments = saved.segments;
         segments.sort_by_key(|(_, segment)| segment.offset());
@@ -143,9 +143,10 @@ impl Grouper {
     }
 
     /// Gives what was last published to the session that it belongs to, as its own or as one to be withdrawn.
-    fn lay_over(&mut self, saved: SavedSession) -> Result<(), Error> {
+    fn lay_over(&mut self, saved: SavedSession) -> Result<(), RestoreError> {
         let SavedSession { stream, last_published: summary, .. } = saved;
-        let lost = Error::PublishedWithoutSeed { session_id: summary.session_id, seed_offset: summary.seed_offset };
+        let lost =
+            RestoreError::PublishedWithoutSeed { session_id: summary.session_id, seed_offset: summary.seed_offset };
         let Some(number) = self.store.find_stream(&stream) else { return Err(lost) };
         let live = self.store.timeline(number).live();
         // Sessions only grow: the one that was published lies within one that lives.
@@ -164,7 +165,7 @@ impl Grouper {
         let seed_offset = summary.seed_offset;
         let second = summary.session_id;
         match past.set_last_published(summary) {
-            Some(first) => Err(Error::PublishedTwice { seed_offset, first: first.session_id, second }),
+            Some(first) => Err(RestoreError::PublishedTwice { seed_offset, first: first.session_id, second }),
             None => Ok(()),
         }
     }
@@ -173,7 +174,7 @@ impl Grouper {
     fn forget_again(&mut self, forgotten: Timestamp) -> Vec<Lingering> {
         let mut lingering = Vec::new();
         for number in self.store.sessions_in_order() {
-            // A continued session outlives its own bound, so its bound is asked for before anything is dropped.
+            // A continued session outlives its own bound, so its bound is taken before anything is dropped.
             let session = self.store.session(number);
             let gap = self.store.timeline(session.stream()).gap();
             let bound = self.next_bound(number).max(self.policy.forget_bound(session.end(), gap));

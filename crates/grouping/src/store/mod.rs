@@ -5,8 +5,8 @@
 //! cannot be forgotten. Committing drops the copies; rolling back puts them in place again. Of the members of a session
 //! that only grows it is enough to know how many there were, so a copy costs the same for ten and for ten thousand.
 //!
-//! The opposite, writing changes aside and merging them when they commit, would make every look-up ask twice; copies cost
-//! only what a transaction touches, and rolling back is rare.
+//! The opposite, changes kept apart and merged at the commit, would make every look-up search twice. Copies cost only what
+//! a transaction touches, and rolling back is rare.
 //!
 //! # Invariants
 //!
@@ -14,7 +14,7 @@
 //!   put back under their numbers.
 //! * No table is iterated for what is published: its order would leak.
 //!
-//! Timers and positions in the schedule are kept here as well but are not rolled back: they are set again.
+//! Timers and queues are stored here as well, but are not rolled back: they are set again.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -34,7 +34,7 @@ use undo::UndoLog;
 
 mod undo;
 
-/// Streams, sessions and files by number and name.
+/// The tables of a partition.
 #[derive(Default)]
 pub(crate) struct Store {
     streams: Slab<StreamEntry>,
@@ -51,7 +51,7 @@ struct StreamEntry {
     timeline: Timeline,
     /// For dropping the hint state.
     timer: Timer,
-    /// Where the undo log keeps a copy, if it does; the index may be one of an earlier transaction.
+    /// The index of its copy in the undo log; may date from an earlier transaction.
     kept: u32,
 }
 
@@ -64,7 +64,7 @@ struct SessionEntry {
     kept: u32,
 }
 
-/// A transaction that is under way.
+/// The current transaction.
 #[derive(Default)]
 struct Transaction {
     undo: UndoLog,
@@ -73,13 +73,13 @@ struct Transaction {
 
 /// Transactions.
 impl Store {
-    /// Begins a transaction: what happens from now on can be rolled back, and is noted for the changelog.
+    /// Begins a transaction: changes from now on can be rolled back, and are noted for the changelog.
     pub fn begin(&mut self) {
         debug_assert!(self.transaction.is_none(), "a transaction is under way");
         self.transaction = Some(Transaction::default());
     }
 
-    /// Takes what the changelog has to say of the transaction so far.
+    /// Takes the changes that the changelog has to hold, so far.
     pub fn take_changes(&mut self) -> Changes {
         self.transaction.as_mut().map(|transaction| core::mem::take(&mut transaction.changes)).unwrap_or_default()
     }
@@ -101,9 +101,9 @@ impl Store {
         }
     }
 
-    /// Takes back all that has happened since the transaction began.
+    /// Rolls the transaction back.
     ///
-    /// Returns the streams that have changed back, or `None` without a transaction. They have to be scheduled, with their
+    /// Returns the streams that have changed back, or `None` without a transaction. The caller schedules them and their
     /// sessions: what was put back has no timer.
     pub fn roll_back(&mut self) -> Option<Vec<StreamNo>> {
         debug_assert!(self.transaction.is_some(), "no transaction is under way");
@@ -170,7 +170,7 @@ impl Store {
         }
     }
 
-    /// Notes for the changelog what was last published of a session, and whether it is frozen.
+    /// Notes the last publication of a session for the changelog, and whether the session is frozen.
     pub fn note_published(&mut self, number: SessionNo) {
         if let Some(Transaction { changes, .. }) = &mut self.transaction {
             let session = &self.sessions[number as usize].session;

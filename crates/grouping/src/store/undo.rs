@@ -1,4 +1,4 @@
-//! The undo log of a transaction: what it has changed, as it was before.
+//! The undo log of a transaction: old copies of what it has changed.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 use crate::segment::Segment;
 use crate::timeline::{Session, SessionNo, StreamNo, Timeline};
 
-/// What a transaction has changed, as it was before.
+/// The old copies of everything that a transaction has changed.
 ///
-/// A stream or session remembers where its copy is, so that looking for it costs nothing. What it remembers may be of an
-/// earlier transaction, and is believed only if the log has its number there.
+/// A stream or session keeps the index of its copy, so that finding it costs nothing. The index may date from an earlier
+/// transaction: it counts only if the log has the same number there.
 #[derive(Default)]
 pub(super) struct UndoLog {
     /// Streams whose lists or hints have changed; `None` if the transaction made the stream.
@@ -35,12 +35,12 @@ pub(super) struct Kept {
 
 /// Members as they were.
 enum Members {
-    /// As many as that, from the first: nothing has happened but adding.
+    /// The first so many: members have only been added since.
     First(usize),
     All(Vec<Arc<Segment>>),
 }
 
-/// Returns whether `kept` is where a list keeps `number`.
+/// Returns whether a list has the copy of `number` at the index `kept`.
 fn is_kept<T>(list: &[(u32, T)], kept: u32, number: u32) -> bool {
     list.get(kept as usize).is_some_and(|(there, _)| *there == number)
 }
@@ -63,7 +63,7 @@ impl UndoLog {
         }
     }
 
-    /// Keeps a copy of a session and of its members, so far as there is none.
+    /// Keeps a copy of a session and of its members, unless there is one.
     pub(super) fn keep_members(&mut self, number: SessionNo, kept: &mut u32, session: &Session) {
         self.keep_session(number, kept, session);
         if let (_, Some(Kept { members, .. })) = &mut self.sessions[*kept as usize]
@@ -79,7 +79,7 @@ impl Kept {
         self.session.stream()
     }
 
-    /// Makes a session again what it was.
+    /// Puts the copy in place of the session.
     pub(super) fn put_back(self, session: &mut Session) {
         let members = match self.members {
             Members::First(count) => {
