@@ -281,6 +281,8 @@ fn every_kind(broker: &Broker) {
     scene.workers.push(second);
     scene.read_part();
     wait("a second worker that works", || scene.workers[1].get("/readyz").is_some_and(|(code, _)| code == 200));
+    // A member is ready with no partition yet: the group gives it some, whose offsets it asks for, a rebalance later.
+    wait("a partition that changes hands", || struck.iter().all(|(_, struck)| struck.count() > 0));
     assert_struck(struck);
     scene.end();
 }
